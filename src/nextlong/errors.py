@@ -1,0 +1,28 @@
+"""The one exception that users see."""
+
+from __future__ import annotations
+
+
+class NextlongError(Exception):
+    """Something a person can act on: what happened and where, and what to do about it.
+
+    Args:
+        message: what happened and where (file, line, value), in one sentence.
+        hint: what to do; shown on a line of its own.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[type[NextlongError], tuple[str, str]]:
+        # Errors cross process borders; the default reduction would lose the hint.
+        return (type(self), (self.message, self.hint))
+
+
+class UsageError(NextlongError):
+    """The command or configuration asks for something that makes no sense; exit code 2."""

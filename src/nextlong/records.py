@@ -1,0 +1,101 @@
+"""The only types that cross stages: rows of a corpus, and the Arrow schemas of what is on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as a corpus reader yields it.
+
+    Attributes:
+        row: its position in the source, 1-based: the line of a JSON Lines file, the row of a table.
+        text: the whole text, valid Unicode, with at least one character that is not white space.
+        id: the id that the corpus gives, or None when the corpus has none (one is then derived from the text).
+    """
+
+    row: int
+    text: str
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that cannot become a document, with the reason in words for people.
+
+    Attributes:
+        row: 1-based position in the source; 0 when the source as a whole is meant.
+        reason: what is wrong, without the source's name and without text of the document.
+    """
+
+    row: int
+    reason: str
+
+
+DOCUMENT_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("id_given", pa.bool_(), nullable=False),  # False: derived from the text
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),  # 1-based
+        pa.field("characters", pa.int64(), nullable=False),
+        pa.field("chunks", pa.int32(), nullable=False),
+    ]
+)
+
+CHUNK_SCHEMA = pa.schema(
+    [
+        pa.field("document", pa.int32(), nullable=False),  # row in the documents shard of the same name
+        pa.field("position", pa.int32(), nullable=False),  # 0-based, in document order
+        pa.field("start", pa.int64(), nullable=False),  # character offset in the document's text
+        pa.field("text", pa.large_string(), nullable=False),
+        pa.field("glue", pa.string(), nullable=False),  # what stood between this chunk and the next: "\n" or ""
+    ]
+)
+
+REJECT_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+# One row per (root document, meta-chunk): its nearest chunks of the pool, best first.
+NEIGHBOUR_SCHEMA = pa.schema(
+    [
+        pa.field("root", pa.int64(), nullable=False),  # document ordinal in the pool
+        pa.field("meta_chunk", pa.int64(), nullable=False),  # chunk ordinal in the pool
+        pa.field("chunks", pa.list_(pa.int64()), nullable=False),
+        pa.field("scores", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+ROLES = ("meta", "negative", "document")
+
+SPAN_TYPE = pa.struct(
+    [
+        pa.field("role", pa.string(), nullable=False),  # one of ROLES
+        pa.field("document", pa.string(), nullable=False),  # document id
+        pa.field("position", pa.int32(), nullable=False),  # of the chunk in its document, 0-based
+        pa.field("chunk", pa.int64(), nullable=False),  # chunk ordinal in the pool
+        pa.field("group", pa.int32(), nullable=False),  # which meta-chunk it belongs to, 0-based
+        pa.field("rank", pa.int32(), nullable=False),  # among that meta-chunk's neighbours, 1-based; 0 for no rank
+        pa.field("score", pa.float32(), nullable=False),  # cosine similarity to the meta-chunk; 1 for the meta-chunk
+        pa.field("token_start", pa.int32(), nullable=False),
+        pa.field("token_end", pa.int32(), nullable=False),  # exclusive; the separator after a chunk counts to the chunk
+    ]
+)
+
+SEQUENCE_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("length", pa.int32(), nullable=False),  # target length T in tokens
+        pa.field("root", pa.string(), nullable=False),  # document id of the root document
+        pa.field("spans", pa.list_(SPAN_TYPE), nullable=False),
+    ]
+)
