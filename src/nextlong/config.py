@@ -194,7 +194,7 @@ PartType = TypeVar("PartType", bound=Part)
 def config_hash(*parts: object) -> str:
     """A hash of configuration values that is the same on every machine: 16 hexadecimal digits."""
     plain = [part.model_dump(mode="json") if isinstance(part, BaseModel) else part for part in parts]
-    return xxhash.xxh3_64_hexdigest(json.dumps(plain, sort_keys=True, ensure_ascii=False))
+    return xxhash.xxh3_64_hexdigest(json.dumps(plain, sort_keys=True).encode())
 
 
 def load_recipe(path: str | Path) -> Recipe:

@@ -1,0 +1,1 @@
+"""How chunks become sequences: one file per method."""

@@ -1,0 +1,1 @@
+"""Datasets: root documents drawn from a pool, mined, composed and written."""

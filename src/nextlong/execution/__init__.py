@@ -1,0 +1,1 @@
+"""Tasks, receipts, resume, and the executors that run them."""

@@ -1,0 +1,1 @@
+"""Which neighbours of a meta-chunk become its hard negatives."""

@@ -1,0 +1,1 @@
+"""The pool: documents, chunks, vectors and index, made once per corpus."""

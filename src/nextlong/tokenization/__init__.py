@@ -1,0 +1,1 @@
+"""Tokenizers, and joins that are exact."""

@@ -1,0 +1,1 @@
+"""Proving the invariants of what was written."""
