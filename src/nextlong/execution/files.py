@@ -1,0 +1,117 @@
+"""Files that are either whole or absent: written beside their name, synced, renamed; and checksums of them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import xxhash
+import yaml
+
+from nextlong.errors import NextlongError
+
+# Readers skip these, and a run that finds one left over by a kill overwrites or removes it.
+TEMPORARY_SUFFIX = ".tmp"
+
+_READ_BYTES = 1 << 22
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; when the block ends well it is synced to disk and renamed to ``path``.
+
+    Raises:
+        NextlongError: the disk is full or the folder cannot be written; ``path`` is then as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process id keeps apart a task and its orphan: the worker of a killed run that has not ended yet.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _explained(error, path) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _explained(error: OSError, path: Path) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return NextlongError(
+            f"No space left to write {path}: {error.strerror}.",
+            "Free some space and run the same command again; what is finished is kept.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return NextlongError(f"Cannot write {path}: {error.strerror}.", "Check the folder's permissions, or choose another.")
+    return error
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened there, and its rename is durable without
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def checksum(path: Path) -> str:
+    """XXH3 128 of a file's bytes, as 32 hexadecimal digits."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with sorted keys, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        NextlongError: the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise NextlongError(f"{path} is damaged: {error}.", "Delete it and run the same command again.") from error
+
+
+def write_yaml(path: Path, content: Any) -> None:
+    """Write YAML in the given order of keys, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def read_yaml(path: Path) -> Any:
+    """Read YAML.
+
+    Raises:
+        NextlongError: the file is damaged.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise NextlongError(f"{path} is damaged: {error}.", "Delete it and run the same command again.") from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of a run that was killed. The folder's lock must be held."""
+    for path in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
+        path.unlink(missing_ok=True)

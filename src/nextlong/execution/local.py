@@ -1,0 +1,116 @@
+"""The local executor: the tasks of a stage on this machine's cores."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, as_completed
+from pathlib import Path
+from typing import Any, Protocol
+
+from nextlong.errors import NextlongError
+from nextlong.execution.progress import Advance, send_progress_to
+from nextlong.execution.tasks import Receipt, Task, perform
+
+# Worker processes that have had nothing to do for this long end; between two stages they stay and keep their models.
+IDLE_SECONDS = 120
+ORPHAN_POLL_SECONDS = 0.5
+
+
+class Executor(Protocol):
+    """Runs the tasks of a stage, each at most once, in any order."""
+
+    workers: int
+
+    def run(self, tasks: Sequence[Task], folder: Path, show: Advance, limit: int | None = None) -> list[Receipt]:
+        """Run the tasks and return their receipts in the tasks' order.
+
+        Args:
+            tasks: independent of each other.
+            folder: whose ledger records them.
+            show: gets the amounts that the tasks report with :func:`~nextlong.execution.progress.advance`.
+            limit: the most workers to use; None for all.
+        """
+        ...
+
+
+def default_workers() -> int:
+    """As many workers as this process may use cores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class LocalExecutor:
+    """Processes on this machine; with one worker, this process itself."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers or default_workers()
+        self._reports: Any = None  # a queue from the workers, made with the first of them
+
+    def run(self, tasks: Sequence[Task], folder: Path, show: Advance, limit: int | None = None) -> list[Receipt]:
+        """See :class:`Executor`."""
+        if min(self.workers, limit or self.workers, len(tasks)) <= 1:
+            send_progress_to(show)
+            return [perform(task, folder) for task in tasks]
+        return self._run_in_processes(tasks, folder, show, min(self.workers, limit or self.workers))
+
+    def _run_in_processes(self, tasks: Sequence[Task], folder: Path, show: Advance, workers: int) -> list[Receipt]:
+        # loky rather than concurrent.futures: it needs no `if __name__ == "__main__"` in a user's script, reports a
+        # killed worker instead of hanging, and sets the libraries' thread counts before they are imported.
+        from loky import get_reusable_executor
+        from loky.backend import get_context
+        from loky.process_executor import BrokenProcessPool
+
+        threads = str(max(1, default_workers() // workers))
+        if self._reports is None:
+            self._reports = get_context("loky").Queue()
+        pool = get_reusable_executor(
+            max_workers=workers,
+            timeout=IDLE_SECONDS,
+            env={"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "true"},
+            initializer=_begin_worker,
+            initargs=(self._reports, os.getpid()),
+        )
+        stop = threading.Event()
+        listener = threading.Thread(target=_listen, args=(self._reports, show, stop), daemon=True)
+        listener.start()
+        try:
+            futures = {pool.submit(perform, task, folder): position for position, task in enumerate(tasks)}
+            receipts: dict[int, Receipt] = {}
+            for future in as_completed(futures):
+                receipts[futures[future]] = future.result()
+            return [receipts[position] for position in range(len(tasks))]
+        except (BrokenProcessPool, CancelledError) as error:
+            raise NextlongError(
+                "A worker process was killed, most often because the machine ran out of memory.",
+                "Run the same command again: what is finished is kept. Fewer --workers need less memory.",
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=True, kill_workers=True)
+            raise
+        finally:
+            stop.set()
+            listener.join()
+
+
+def _begin_worker(reports: Any, parent: int) -> None:
+    send_progress_to(reports.put)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this worker soon after its parent was killed, so that it does not work beside the next run."""
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_POLL_SECONDS)
+    os._exit(1)
+
+
+def _listen(reports: Any, show: Advance, stop: threading.Event) -> None:
+    while True:
+        try:
+            show(reports.get(timeout=0.1))
+        except queue.Empty:
+            if stop.is_set():
+                return

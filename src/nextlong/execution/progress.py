@@ -1,0 +1,131 @@
+"""Progress of a stage: a bar on a terminal, a line now and then elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from nextlong.sizes import format_count, format_seconds
+
+# Where there is no terminal, one line in so many seconds tells that the work goes on, and keeps logs readable.
+LINE_SECONDS = 30.0
+
+Advance = Callable[[int], None]
+
+
+def _ignore(amount: int) -> None:
+    """Where nobody watches."""
+
+
+_sink: Advance = _ignore
+
+
+def advance(amount: int) -> None:
+    """Called by a task's function: so many more of the stage's units are done."""
+    _sink(amount)
+
+
+def send_progress_to(sink: Advance) -> None:
+    """Set where :func:`advance` reports to, in this process."""
+    global _sink
+    _sink = sink
+
+
+class Progress(Protocol):
+    """Shows how far a stage is."""
+
+    def stage(self, name: str, total: int | None, unit: str) -> _Stage:
+        """A context manager around one stage; its value takes the amounts done. ``total`` None: not known."""
+        ...
+
+    def say(self, line: str) -> None:
+        """One line for people."""
+        ...
+
+
+class _Stage(Protocol):
+    def __enter__(self) -> Advance: ...
+    def __exit__(self, *args: object) -> bool | None: ...
+
+
+class Quiet:
+    """Shows nothing."""
+
+    @contextmanager
+    def _quiet(self) -> Iterator[Advance]:
+        yield _ignore
+
+    def stage(self, name: str, total: int | None, unit: str) -> _Stage:
+        """See :class:`Progress`."""
+        return self._quiet()
+
+    def say(self, line: str) -> None:
+        """See :class:`Progress`."""
+
+
+class Shown:
+    """A bar per stage on a terminal, plain lines elsewhere; to standard error."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(file=sys.stderr)
+
+    def say(self, line: str) -> None:
+        """See :class:`Progress`."""
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def stage(self, name: str, total: int | None, unit: str) -> _Stage:
+        """See :class:`Progress`."""
+        return self._bar(name, total, unit) if self.console.is_terminal else self._lines(name, total, unit)
+
+    @contextmanager
+    def _bar(self, name: str, total: int | None, unit: str) -> Iterator[Advance]:
+        columns = (
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]} {task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        started, done = time.monotonic(), 0
+        with RichProgress(*columns, console=self.console, transient=True) as progress:
+            task = progress.add_task(name, total=total, unit=unit, rate="")
+
+            def show(amount: int) -> None:
+                nonlocal done
+                done += amount
+                progress.update(task, completed=done, rate=_rate(done, time.monotonic() - started))
+
+            yield show
+        self._finished(name, done, unit, time.monotonic() - started)
+
+    @contextmanager
+    def _lines(self, name: str, total: int | None, unit: str) -> Iterator[Advance]:
+        started, shown, done = time.monotonic(), time.monotonic(), 0
+
+        def show(amount: int) -> None:
+            nonlocal done, shown
+            done += amount
+            now = time.monotonic()
+            if now - shown >= LINE_SECONDS:
+                shown = now
+                share = f" of {total:,} ({done / total:.0%})" if total else ""
+                left = f", {format_seconds((now - started) * (total - done) / done)} left" if total and done else ""
+                self.say(f"{name:<12} {done:,}{share} {unit}, {_rate(done, now - started)}{left}")
+
+        yield show
+        self._finished(name, done, unit, time.monotonic() - started)
+
+    def _finished(self, name: str, done: int, unit: str, seconds: float) -> None:
+        if done:
+            self.say(f"{name:<12} {done:,} {unit} in {format_seconds(seconds)} ({_rate(done, seconds)})")
+
+
+def _rate(amount: int, seconds: float) -> str:
+    return f"{format_count(amount / max(seconds, 1e-9))}/s"

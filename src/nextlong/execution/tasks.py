@@ -1,0 +1,152 @@
+"""A task, its receipt, and the ledger that knows which tasks are done.
+
+A task takes named inputs and writes output files atomically; then its receipt is written. A task whose receipt matches
+its configuration and inputs, and whose outputs lie there with the recorded sizes, is not run again. So killing the
+process at any moment loses at most the tasks in flight.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nextlong.execution.files import checksum, read_json, write_json
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task's function returns.
+
+    Attributes:
+        files: the files it wrote, all below the ledger's folder.
+        rows: how many of the stage's units it handled.
+        info: figures for people and for later stages; plain JSON values, the same on every run.
+    """
+
+    files: list[Path]
+    rows: int
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A unit of work that can run on any worker.
+
+    Attributes:
+        stage: the stage it belongs to.
+        name: unique within the stage.
+        function: importable from a module; called with ``arguments``.
+        arguments: picklable.
+        config: hash of everything besides the inputs that the output depends on.
+        inputs: name to checksum (or fingerprint) of what it reads.
+    """
+
+    stage: str
+    name: str
+    function: Callable[..., Outcome]
+    arguments: tuple[Any, ...]
+    config: str
+    inputs: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What is known of a finished task.
+
+    Attributes:
+        outputs: path below the ledger's folder to ``{"checksum": …, "bytes": …}``.
+        seconds: how long it took; the one field that differs from run to run, with ``peak_memory``.
+        peak_memory: the largest resident size of its process so far, in bytes.
+    """
+
+    stage: str
+    name: str
+    config: str
+    inputs: dict[str, str]
+    outputs: dict[str, dict[str, Any]]
+    rows: int
+    info: dict[str, Any]
+    seconds: float
+    peak_memory: int
+
+    def checksums(self) -> dict[str, str]:
+        """Output path to checksum: what a later task names as its inputs."""
+        return {path: entry["checksum"] for path, entry in self.outputs.items()}
+
+
+class Ledger:
+    """The receipts of one pool or dataset folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _path(self, stage: str, name: str) -> Path:
+        return self.folder / "receipts" / stage / f"{name}.json"
+
+    def receipt(self, task: Task) -> Receipt | None:
+        """The task's receipt if it is done with this very configuration and these inputs, else None."""
+        path = self._path(task.stage, task.name)
+        if not path.exists():
+            return None
+        receipt = Receipt(**read_json(path))
+        if receipt.config != task.config or receipt.inputs != task.inputs:
+            return None
+        for output, entry in receipt.outputs.items():
+            file = self.folder / output
+            if not file.exists() or file.stat().st_size != entry["bytes"]:
+                return None
+        return receipt
+
+    def record(self, task: Task, outcome: Outcome, seconds: float) -> Receipt:
+        """Write the receipt of a task that has just been done."""
+        outputs = {
+            str(file.relative_to(self.folder)): {"checksum": checksum(file), "bytes": file.stat().st_size}
+            for file in outcome.files
+        }
+        receipt = Receipt(
+            task.stage, task.name, task.config, task.inputs, outputs, outcome.rows, outcome.info, seconds, peak_memory()
+        )
+        write_json(self._path(task.stage, task.name), asdict(receipt))
+        return receipt
+
+    def receipts(self, stage: str) -> list[Receipt]:
+        """All receipts of a stage, by name."""
+        return [Receipt(**read_json(path)) for path in sorted((self.folder / "receipts" / stage).glob("*.json"))]
+
+    def stages(self) -> list[str]:
+        """The stages with receipts."""
+        folder = self.folder / "receipts"
+        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
+
+    def keep_only(self, stage: str, receipts: list[Receipt], *folders: str) -> None:
+        """Forget the stage's other receipts, and remove from ``folders`` the files that none of ``receipts`` wrote.
+
+        Called after a stage is complete, so that nothing of an earlier configuration stays behind.
+        """
+        names = {receipt.name for receipt in receipts}
+        for path in (self.folder / "receipts" / stage).glob("*.json"):
+            if path.stem not in names:
+                path.unlink()
+        outputs = {output for receipt in receipts for output in receipt.outputs}
+        for folder in folders:
+            for path in (self.folder / folder).glob("*"):
+                if path.is_file() and str(path.relative_to(self.folder)) not in outputs:
+                    path.unlink()
+
+
+def perform(task: Task, folder: Path) -> Receipt:
+    """Run a task in this process and record it in the ledger of ``folder``."""
+    started = time.perf_counter()
+    outcome = task.function(*task.arguments)
+    return Ledger(folder).record(task, outcome, round(time.perf_counter() - started, 3))
+
+
+def peak_memory() -> int:
+    """The largest resident size that this process has had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
