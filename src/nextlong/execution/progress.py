@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -41,18 +41,13 @@ def send_progress_to(sink: Advance) -> None:
 class Progress(Protocol):
     """Shows how far a stage is."""
 
-    def stage(self, name: str, total: int | None, unit: str) -> _Stage:
+    def stage(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
         """A context manager around one stage; its value takes the amounts done. ``total`` None: not known."""
         ...
 
     def say(self, line: str) -> None:
         """One line for people."""
         ...
-
-
-class _Stage(Protocol):
-    def __enter__(self) -> Advance: ...
-    def __exit__(self, *args: object) -> bool | None: ...
 
 
 class Quiet:
@@ -62,7 +57,7 @@ class Quiet:
     def _quiet(self) -> Iterator[Advance]:
         yield _ignore
 
-    def stage(self, name: str, total: int | None, unit: str) -> _Stage:
+    def stage(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
         """See :class:`Progress`."""
         return self._quiet()
 
@@ -80,7 +75,7 @@ class Shown:
         """See :class:`Progress`."""
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def stage(self, name: str, total: int | None, unit: str) -> _Stage:
+    def stage(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
         """See :class:`Progress`."""
         return self._bar(name, total, unit) if self.console.is_terminal else self._lines(name, total, unit)
 

@@ -1,0 +1,106 @@
+"""The catalog: which documents and chunks there are, over all shards; and that no two documents share an id.
+
+Documents and chunks are numbered through the whole pool in the order of sources and rows: their *ordinals*.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import xxhash
+
+from nextlong.errors import NextlongError
+from nextlong.execution.arrow import open_arrow, write_arrow
+from nextlong.execution.files import atomic, write_json
+from nextlong.execution.tasks import Outcome
+from nextlong.pool import layout
+
+VERSION = 1
+
+REPEATED_SCHEMA = pa.schema([pa.field("document", pa.int64(), nullable=False), pa.field("id", pa.string(), nullable=False)])
+
+
+def document_key(identity: str) -> int:
+    """The 64-bit hash of a document id that stands for it in draws and look-ups."""
+    return xxhash.xxh3_64_intdigest(identity.encode())
+
+
+def catalog(folder: Path, shards: list[str]) -> Outcome:
+    """Number all documents and chunks and check the ids.
+
+    Writes ``first_chunk.npy`` (int64, documents + 1: the ordinal of each document's first chunk), ``keys.npy`` (uint64:
+    each document's :func:`document_key`), ``repeated.arrow`` (derived ids that needed a suffix) and ``shards.json``.
+
+    Raises:
+        NextlongError: two documents have the same given id.
+    """
+    chunk_counts: list[npt.NDArray[np.int64]] = []
+    keys: list[npt.NDArray[np.uint64]] = []
+    table = []
+    for shard in shards:
+        documents = open_arrow(folder / layout.DOCUMENTS / f"{shard}.arrow")
+        counts = documents.column("chunks").to_numpy().astype(np.int64)
+        table.append({"name": shard, "documents": documents.num_rows, "chunks": int(counts.sum())})
+        chunk_counts.append(counts)
+        keys.append(np.array([document_key(identity) for identity in documents.column("id").to_pylist()], dtype=np.uint64))
+    first_chunk = np.concatenate([[0], np.cumsum(np.concatenate(chunk_counts))]).astype(np.int64)
+    all_keys = np.concatenate(keys)
+    repeated = _repeated_ids(folder, table, all_keys)
+    for ordinal, identity in repeated.items():
+        all_keys[ordinal] = document_key(identity)
+
+    out = folder / layout.CATALOG
+    files = [out / "first_chunk.npy", out / "keys.npy", out / "repeated.arrow", out / "shards.json"]
+    save_array(files[0], first_chunk)
+    save_array(files[1], all_keys)
+    columns = {"document": list(repeated), "id": list(repeated.values())}
+    write_arrow(files[2], pa.record_batch(columns, schema=REPEATED_SCHEMA))
+    write_json(files[3], table)
+    return Outcome(files, len(all_keys), {"documents": len(all_keys), "chunks": int(first_chunk[-1]), "repeated": len(repeated)})
+
+
+def save_array(path: Path, array: npt.NDArray[np.generic]) -> None:
+    """Write an array as ``.npy``, atomically."""
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
+
+
+def _repeated_ids(folder: Path, table: list[dict[str, int | str]], keys: npt.NDArray[np.uint64]) -> dict[int, str]:
+    """Document ordinal → new id, for documents whose id was derived from a text that came before."""
+    order = np.argsort(keys, kind="stable")
+    same = keys[order][1:] == keys[order][:-1]
+    if not same.any():
+        return {}
+    repeated: dict[int, str] = {}
+    ends = np.cumsum([int(entry["documents"]) for entry in table])
+
+    def row(ordinal: int) -> dict[str, object]:
+        shard = int(np.searchsorted(ends, ordinal, side="right"))
+        local = ordinal - (int(ends[shard - 1]) if shard else 0)
+        fields: dict[str, object] = open_arrow(folder / layout.DOCUMENTS / f"{table[shard]['name']}.arrow").slice(local, 1).to_pylist()[0]
+        return fields
+
+    borders = np.flatnonzero(np.concatenate([[True], ~same, [True]]))
+    for start, end in zip(borders[:-1], borders[1:], strict=True):
+        if end - start == 1:
+            continue
+        by_id: dict[str, list[tuple[int, dict[str, object]]]] = {}
+        for ordinal in order[start:end].tolist():
+            fields = row(ordinal)
+            by_id.setdefault(str(fields["id"]), []).append((ordinal, fields))
+        for identity, documents in by_id.items():
+            given = [fields for _, fields in documents if fields["id_given"]]
+            if len(given) > 1:
+                one, other = given[:2]
+                raise NextlongError(
+                    f"Two documents have the id {identity!r}: {one['source']}, row {one['row']}, "
+                    f"and {other['source']}, row {other['row']}.",
+                    "Ids must be unique over all inputs: mend one of them, or name another --id-column.",
+                )
+            # A given id keeps its place; of derived ones, the first in corpus order does.
+            later = [ordinal for ordinal, fields in documents if not fields["id_given"]][0 if given else 1 :]
+            repeated |= {ordinal: f"{identity}-{number}" for number, ordinal in enumerate(later, start=2)}
+    return dict(sorted(repeated.items()))

@@ -1,0 +1,39 @@
+"""Chunk fingerprints, by which mining knows copies: a hash of the white-space-folded text, and a MinHash signature."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nextlong.execution.arrow import open_arrow
+from nextlong.execution.progress import advance
+from nextlong.execution.tasks import Outcome
+from nextlong.mining.copies import fold_key, signatures
+from nextlong.pool import layout
+from nextlong.pool.catalog import save_array
+
+VERSION = 1
+
+_BATCH = 1024
+
+
+def fingerprint(folder: Path, shard: str) -> Outcome:
+    """Write ``<shard>.keys.npy`` (uint64, one a chunk) and ``<shard>.signatures.npy`` (uint16, 128 a chunk).
+
+    The signatures keep the low 16 bits of each hash: two different ones agree by chance once in 65,536 rows, which moves
+    an estimate of Jaccard similarity by less than 0.0001, and it halves what lies on disk.
+    """
+    texts = open_arrow(folder / layout.CHUNKS / f"{shard}.arrow").column("text")
+    keys: list[int] = []
+    parts = []
+    for start in range(0, len(texts), _BATCH):
+        batch = texts.slice(start, _BATCH).to_pylist()
+        keys += [fold_key(text) for text in batch]
+        parts.append(signatures(batch).astype(np.uint16))
+        advance(len(batch))
+    out = folder / layout.FINGERPRINTS
+    files = [out / f"{shard}.keys.npy", out / f"{shard}.signatures.npy"]
+    save_array(files[0], np.array(keys, dtype=np.uint64))
+    save_array(files[1], np.concatenate(parts))
+    return Outcome(files, len(keys))

@@ -1,0 +1,125 @@
+"""Corpus → documents and chunks: one task for each source."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import xxhash
+
+from nextlong.chunking import is_blank, make_chunker
+from nextlong.config import ChunkingConfig, CorpusConfig
+from nextlong.corpus import Source, read_source
+from nextlong.errors import NextlongError
+from nextlong.execution.arrow import write_arrow
+from nextlong.execution.files import atomic
+from nextlong.execution.progress import advance
+from nextlong.execution.tasks import Outcome
+from nextlong.pool import layout
+from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, Document, Reject
+
+VERSION = 1  # part of the configuration hash; raise it when the output changes
+
+_ADVANCE_DOCUMENTS = 200
+
+
+@dataclass
+class _Shard:
+    """Columns of one documents shard and its chunks shard, as they fill."""
+
+    documents: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in DOCUMENT_SCHEMA.names})
+    chunks: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in CHUNK_SCHEMA.names})
+    characters: int = 0
+
+
+def ingest(
+    source: Source, number: int, corpus: CorpusConfig, chunking: ChunkingConfig, folder: Path, strict: bool
+) -> Outcome:
+    """Read a source, chunk its documents, and write shards named ``<source number>-<part>``.
+
+    Raises:
+        NextlongError: the source cannot be read at all, or ``strict`` and a row had to be rejected.
+    """
+    chunker = make_chunker(chunking)
+    files: list[Path] = []
+    counts = {"documents": 0, "chunks": 0, "characters": 0, "rejected": 0, "blank_chunks": 0}
+    shard = _Shard()
+    part = 0
+    rejects = _Rejects(folder / layout.REJECTS / f"{number:05d}.jsonl", source.name)
+    pending = 0
+    for record in read_source(source, corpus):
+        if isinstance(record, Reject):
+            if strict:
+                raise NextlongError(f"{source.name}, row {record.row}: {record.reason}.", "Without --strict it is set aside.")
+            rejects.add(record)
+            continue
+        counts["blank_chunks"] += _add(shard, record, source.name, chunker(record.text))
+        pending += 1
+        if pending == _ADVANCE_DOCUMENTS:
+            advance(pending)
+            pending = 0
+        if shard.characters >= layout.SHARD_CHARACTERS:
+            files += _write(shard, folder, f"{number:05d}-{part:05d}", counts)
+            shard, part = _Shard(), part + 1
+    if shard.documents["id"]:
+        files += _write(shard, folder, f"{number:05d}-{part:05d}", counts)
+    advance(pending)
+    counts["rejected"] = len(rejects.lines)
+    files += rejects.write()
+    return Outcome(files, counts["documents"], {"source": source.name, **counts, "reasons": rejects.reasons})
+
+
+def _add(shard: _Shard, document: Document, source: str, chunks: list[Any]) -> int:
+    """Append a document and its chunks; returns how many blank chunks were left out (they hold nothing to embed)."""
+    kept = [chunk for chunk in chunks if not is_blank(chunk)]
+    row = len(shard.documents["id"])
+    identity = document.id if document.id is not None else xxhash.xxh3_128_hexdigest(document.text.encode())
+    for name, value in zip(
+        DOCUMENT_SCHEMA.names,
+        (identity, document.id is not None, source, document.row, len(document.text), len(kept)),
+        strict=True,
+    ):
+        shard.documents[name].append(value)
+    columns = shard.chunks
+    for position, chunk in enumerate(kept):
+        columns["document"].append(row)
+        columns["position"].append(position)
+        columns["start"].append(chunk.start)
+        columns["text"].append(chunk.text)
+        columns["glue"].append(chunk.glue)
+    shard.characters += len(document.text)
+    return len(chunks) - len(kept)
+
+
+def _write(shard: _Shard, folder: Path, name: str, counts: dict[str, int]) -> list[Path]:
+    documents, chunks = folder / layout.DOCUMENTS / f"{name}.arrow", folder / layout.CHUNKS / f"{name}.arrow"
+    write_arrow(documents, pa.record_batch(shard.documents, schema=DOCUMENT_SCHEMA))
+    write_arrow(chunks, pa.record_batch(shard.chunks, schema=CHUNK_SCHEMA))
+    counts["documents"] += len(shard.documents["id"])
+    counts["chunks"] += len(shard.chunks["text"])
+    counts["characters"] += shard.characters
+    return [documents, chunks]
+
+
+class _Rejects:
+    """The rejected rows of a source: a JSON line each."""
+
+    def __init__(self, path: Path, source: str) -> None:
+        self.path, self.source = path, source
+        self.lines: list[str] = []
+        self.reasons: dict[str, int] = {}
+
+    def add(self, reject: Reject) -> None:
+        self.lines.append(json.dumps({"source": self.source, "row": reject.row, "reason": reject.reason}, ensure_ascii=False))
+        kind = reject.reason.split(":")[0]
+        self.reasons[kind] = self.reasons.get(kind, 0) + 1
+
+    def write(self) -> list[Path]:
+        if not self.lines:
+            return []
+        with atomic(self.path) as temporary:
+            temporary.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
+        return [self.path]

@@ -1,0 +1,20 @@
+"""What lies where in a pool folder."""
+
+from __future__ import annotations
+
+DESCRIPTION = "pool.yaml"  # written last: a pool without it is not finished
+PLAN = "plan.json"
+LOCK = ".lock"
+DOCUMENTS = "documents"
+CHUNKS = "chunks"
+REJECTS = "rejects"
+CATALOG = "catalog"
+FINGERPRINTS = "fingerprints"
+ENCODER = "encoder"
+VECTORS = "vectors"
+INDEX = "index"
+TOKENS = "tokens"
+
+# Shards are cut at document borders when they hold this many characters: some 8,000 chunks, which an encoder of any
+# speed does in seconds to minutes, so that a kill loses little and all cores have work.
+SHARD_CHARACTERS = 1 << 24

@@ -1,0 +1,165 @@
+"""A finished pool, opened for reading. Everything large is memory-mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from nextlong.config import PoolConfig, validated
+from nextlong.errors import NextlongError
+from nextlong.execution.arrow import open_arrow
+from nextlong.execution.files import read_json, read_yaml
+from nextlong.index import Index, open_index
+from nextlong.index.vectors import VectorShards
+from nextlong.pool import layout
+
+Ordinals = npt.NDArray[np.int64]
+
+
+class Pool:
+    """Documents, chunks, vectors and index, by document ordinal and chunk ordinal.
+
+    Attributes:
+        folder: where it lies.
+        id: changes with anything that could change a dataset made from it.
+        config: what it was made with.
+        documents, chunks: how many there are.
+        first_chunk: int64 of shape ``(documents + 1,)``: the chunks of document d are ``first_chunk[d]:first_chunk[d + 1]``.
+        keys: uint64 of shape ``(documents,)``: a hash of each document's id.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the pool in ``folder``.
+
+        Raises:
+            NextlongError: it is no pool, or not finished.
+        """
+        if not (folder / layout.DESCRIPTION).exists():
+            state = "is not finished" if (folder / layout.PLAN).exists() else "is not a pool"
+            raise NextlongError(f"{folder} {state}.", f"Make it with: nextlong index CORPUS… --out {folder}")
+        self.folder = folder
+        self.description: dict[str, Any] = read_yaml(folder / layout.DESCRIPTION)
+        self.id: str = self.description["id"]
+        self.config = validated(PoolConfig, self.description["config"], where=str(folder / layout.DESCRIPTION))
+        table = read_json(folder / layout.CATALOG / "shards.json")
+        self.shards: list[str] = [entry["name"] for entry in table]
+        self._chunk_ends = np.cumsum([entry["chunks"] for entry in table])
+        self._document_ends = np.cumsum([entry["documents"] for entry in table])
+        self.first_chunk: Ordinals = np.load(folder / layout.CATALOG / "first_chunk.npy", mmap_mode="r")
+        self.keys: npt.NDArray[np.uint64] = np.load(folder / layout.CATALOG / "keys.npy", mmap_mode="r")
+        self.documents = len(self.keys)
+        self.chunks = int(self.first_chunk[-1])
+
+    @property
+    def characters(self) -> int:
+        """Of all documents together."""
+        return int(self.description["counts"]["characters"])
+
+    def chunks_of(self, document: int) -> Ordinals:
+        """The chunk ordinals of a document, in order."""
+        return np.arange(self.first_chunk[document], self.first_chunk[document + 1], dtype=np.int64)
+
+    def documents_of(self, chunks: Ordinals) -> Ordinals:
+        """The document ordinal of each chunk."""
+        return np.searchsorted(self.first_chunk, chunks, side="right") - 1
+
+    def positions_of(self, chunks: Ordinals) -> Ordinals:
+        """The position of each chunk in its document, 0-based."""
+        return chunks - self.first_chunk[self.documents_of(chunks)]
+
+    def texts(self, chunks: Sequence[int] | Ordinals) -> list[str]:
+        """The chunks' texts, in the order asked for."""
+        ordinals = np.asarray(chunks, dtype=np.int64)
+        result: list[str] = [""] * len(ordinals)
+        for shard, places in self.by_shard(ordinals):
+            rows = ordinals[places] - self.shard_start(shard)
+            taken = self._chunk_batch(shard).column("text").take(pa.array(rows)).to_pylist()
+            for place, text in zip(places.tolist(), taken, strict=True):
+                result[place] = text
+        return result
+
+    def by_shard(self, chunks: Ordinals) -> list[tuple[int, Ordinals]]:
+        """Group chunk ordinals: (number of the shard, places in ``chunks`` that lie in it)."""
+        shards = np.searchsorted(self._chunk_ends, chunks, side="right")
+        return [(int(shard), np.flatnonzero(shards == shard)) for shard in np.unique(shards)]
+
+    def shard_start(self, shard: int) -> int:
+        """The ordinal of a shard's first chunk."""
+        return int(self._chunk_ends[shard - 1]) if shard else 0
+
+    def shard_size(self, shard: int) -> int:
+        """How many chunks a shard holds."""
+        return int(self._chunk_ends[shard]) - self.shard_start(shard)
+
+    def document_ids(self, documents: Ordinals) -> list[str]:
+        """The ids of documents, in the order asked for."""
+        shards = np.searchsorted(self._document_ends, documents, side="right")
+        result: list[str] = [""] * len(documents)
+        for shard in np.unique(shards).tolist():
+            places = np.flatnonzero(shards == shard)
+            first = int(self._document_ends[shard - 1]) if shard else 0
+            column = self._document_batch(shard).column("id").take(pa.array(documents[places] - first))
+            for place, identity in zip(places.tolist(), column.to_pylist(), strict=True):
+                result[place] = self._repeated.get(int(documents[place]), identity)
+        return result
+
+    @cached_property
+    def _repeated(self) -> dict[int, str]:
+        batch = open_arrow(self.folder / layout.CATALOG / "repeated.arrow")
+        return dict(zip(batch.column("document").to_pylist(), batch.column("id").to_pylist(), strict=True))
+
+    @cached_property
+    def vectors(self) -> VectorShards:
+        """The vectors of all chunks."""
+        return VectorShards([self.folder / layout.VECTORS / f"{shard}.npy" for shard in self.shards])
+
+    @cached_property
+    def index(self) -> Index:
+        """The index over the vectors."""
+        report = self.description["index"]
+        return open_index(report["kind"], self.folder / layout.INDEX / "ivf.faiss", self.vectors, report)
+
+    def fold_keys(self, chunks: Ordinals) -> npt.NDArray[np.uint64]:
+        """The hash of each chunk's white-space-folded text."""
+        return self._gather(self._fold_keys, chunks)
+
+    def signatures(self, chunks: Ordinals) -> npt.NDArray[np.uint16]:
+        """The MinHash signature of each chunk, shape ``(len(chunks), 128)``."""
+        return self._gather(self._signatures, chunks)
+
+    def _gather(self, shards: list[npt.NDArray[Any]], chunks: Ordinals) -> npt.NDArray[Any]:
+        result = np.empty((len(chunks), *shards[0].shape[1:]), dtype=shards[0].dtype)
+        for shard, places in self.by_shard(chunks):
+            result[places] = shards[shard][chunks[places] - self.shard_start(shard)]
+        return result
+
+    @cached_property
+    def _fold_keys(self) -> list[npt.NDArray[np.uint64]]:
+        return [np.load(self.folder / layout.FINGERPRINTS / f"{shard}.keys.npy", mmap_mode="r") for shard in self.shards]
+
+    @cached_property
+    def _signatures(self) -> list[npt.NDArray[np.uint16]]:
+        return [np.load(self.folder / layout.FINGERPRINTS / f"{shard}.signatures.npy", mmap_mode="r") for shard in self.shards]
+
+    def _chunk_batch(self, shard: int) -> pa.RecordBatch:
+        return _open(self.folder / layout.CHUNKS / f"{self.shards[shard]}.arrow")
+
+    def _document_batch(self, shard: int) -> pa.RecordBatch:
+        return _open(self.folder / layout.DOCUMENTS / f"{self.shards[shard]}.arrow")
+
+
+@lru_cache(maxsize=4096)
+def _open(path: Path) -> pa.RecordBatch:
+    return open_arrow(path)
+
+
+@lru_cache(maxsize=4)
+def open_pool(folder: Path, id: str) -> Pool:
+    """The pool of a task; a worker keeps it between its tasks. ``id`` makes a rebuilt pool another one."""
+    return Pool(folder)
