@@ -14,7 +14,7 @@ import xxhash
 
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow, write_arrow
-from nextlong.execution.files import atomic, write_json
+from nextlong.execution.files import atomic, read_json, write_json
 from nextlong.execution.tasks import Outcome
 from nextlong.pool import layout
 
@@ -59,7 +59,9 @@ def catalog(folder: Path, shards: list[str]) -> Outcome:
     columns = {"document": list(repeated), "id": list(repeated.values())}
     write_arrow(files[2], pa.record_batch(columns, schema=REPEATED_SCHEMA))
     write_json(files[3], table)
-    return Outcome(files, len(all_keys), {"documents": len(all_keys), "chunks": int(first_chunk[-1]), "repeated": len(repeated)})
+    return Outcome(
+        files, len(all_keys), {"documents": len(all_keys), "chunks": int(first_chunk[-1]), "repeated": len(repeated)}
+    )
 
 
 def save_array(path: Path, array: npt.NDArray[np.generic]) -> None:
@@ -80,7 +82,9 @@ def _repeated_ids(folder: Path, table: list[dict[str, int | str]], keys: npt.NDA
     def row(ordinal: int) -> dict[str, object]:
         shard = int(np.searchsorted(ends, ordinal, side="right"))
         local = ordinal - (int(ends[shard - 1]) if shard else 0)
-        fields: dict[str, object] = open_arrow(folder / layout.DOCUMENTS / f"{table[shard]['name']}.arrow").slice(local, 1).to_pylist()[0]
+        fields: dict[str, object] = (
+            open_arrow(folder / layout.DOCUMENTS / f"{table[shard]['name']}.arrow").slice(local, 1).to_pylist()[0]
+        )
         return fields
 
     borders = np.flatnonzero(np.concatenate([[True], ~same, [True]]))
@@ -104,3 +108,8 @@ def _repeated_ids(folder: Path, table: list[dict[str, int | str]], keys: npt.NDA
             later = [ordinal for ordinal, fields in documents if not fields["id_given"]][0 if given else 1 :]
             repeated |= {ordinal: f"{identity}-{number}" for number, ordinal in enumerate(later, start=2)}
     return dict(sorted(repeated.items()))
+
+
+def read_shards(folder: Path) -> list[tuple[str, int]]:
+    """Names and chunk counts of the shards, in corpus order."""
+    return [(entry["name"], entry["chunks"]) for entry in read_json(folder / layout.CATALOG / "shards.json")]

@@ -88,5 +88,9 @@ def embed(folder: Path, shard: str, config: EncoderConfig, fitted: Path | None) 
     zero = np.flatnonzero(~vectors.any(axis=1))
     path = folder / layout.VECTORS / f"{shard}.npy"
     save_array(path, vectors)
-    info = {"dimensions": encoder.dimensions, "zero_vectors": len(zero), "zero_examples": [name_of(int(row)) for row in zero[:3]]}
+    info = {
+        "dimensions": encoder.dimensions,
+        "zero_vectors": len(zero),
+        "zero_examples": [name_of(int(row)) for row in zero[:3]],
+    }
     return Outcome([path], len(vectors), info)

@@ -53,7 +53,9 @@ def ingest(
     for record in read_source(source, corpus):
         if isinstance(record, Reject):
             if strict:
-                raise NextlongError(f"{source.name}, row {record.row}: {record.reason}.", "Without --strict it is set aside.")
+                raise NextlongError(
+                    f"{source.name}, row {record.row}: {record.reason}.", "Without --strict it is set aside."
+                )
             rejects.add(record)
             continue
         counts["blank_chunks"] += _add(shard, record, source.name, chunker(record.text))
@@ -113,7 +115,9 @@ class _Rejects:
         self.reasons: dict[str, int] = {}
 
     def add(self, reject: Reject) -> None:
-        self.lines.append(json.dumps({"source": self.source, "row": reject.row, "reason": reject.reason}, ensure_ascii=False))
+        self.lines.append(
+            json.dumps({"source": self.source, "row": reject.row, "reason": reject.reason}, ensure_ascii=False)
+        )
         kind = reject.reason.split(":")[0]
         self.reasons[kind] = self.reasons.get(kind, 0) + 1
 

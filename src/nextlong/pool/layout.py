@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 DESCRIPTION = "pool.yaml"  # written last: a pool without it is not finished
-PLAN = "plan.json"
-LOCK = ".lock"
 DOCUMENTS = "documents"
 CHUNKS = "chunks"
 REJECTS = "rejects"

@@ -15,6 +15,7 @@ from nextlong.config import PoolConfig, validated
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
 from nextlong.execution.files import read_json, read_yaml
+from nextlong.execution.run import PLAN
 from nextlong.index import Index, open_index
 from nextlong.index.vectors import VectorShards
 from nextlong.pool import layout
@@ -41,7 +42,7 @@ class Pool:
             NextlongError: it is no pool, or not finished.
         """
         if not (folder / layout.DESCRIPTION).exists():
-            state = "is not finished" if (folder / layout.PLAN).exists() else "is not a pool"
+            state = "is not finished" if (folder / PLAN).exists() else "is not a pool"
             raise NextlongError(f"{folder} {state}.", f"Make it with: nextlong index CORPUS… --out {folder}")
         self.folder = folder
         self.description: dict[str, Any] = read_yaml(folder / layout.DESCRIPTION)
@@ -55,6 +56,7 @@ class Pool:
         self.keys: npt.NDArray[np.uint64] = np.load(folder / layout.CATALOG / "keys.npy", mmap_mode="r")
         self.documents = len(self.keys)
         self.chunks = int(self.first_chunk[-1])
+        self._batches: dict[Path, pa.RecordBatch] = {}
 
     @property
     def characters(self) -> int:
@@ -145,18 +147,20 @@ class Pool:
 
     @cached_property
     def _signatures(self) -> list[npt.NDArray[np.uint16]]:
-        return [np.load(self.folder / layout.FINGERPRINTS / f"{shard}.signatures.npy", mmap_mode="r") for shard in self.shards]
+        return [
+            np.load(self.folder / layout.FINGERPRINTS / f"{shard}.signatures.npy", mmap_mode="r") for shard in self.shards
+        ]
 
     def _chunk_batch(self, shard: int) -> pa.RecordBatch:
-        return _open(self.folder / layout.CHUNKS / f"{self.shards[shard]}.arrow")
+        return self._open(self.folder / layout.CHUNKS / f"{self.shards[shard]}.arrow")
 
     def _document_batch(self, shard: int) -> pa.RecordBatch:
-        return _open(self.folder / layout.DOCUMENTS / f"{self.shards[shard]}.arrow")
+        return self._open(self.folder / layout.DOCUMENTS / f"{self.shards[shard]}.arrow")
 
-
-@lru_cache(maxsize=4096)
-def _open(path: Path) -> pa.RecordBatch:
-    return open_arrow(path)
+    def _open(self, path: Path) -> pa.RecordBatch:
+        if path not in self._batches:
+            self._batches[path] = open_arrow(path)
+        return self._batches[path]
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,168 @@
+"""A run over one output folder: claims the folder, does the stages that are not done, writes down what it took."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nextlong.errors import NextlongError, UsageError
+from nextlong.execution.files import read_json, remove_leftovers, write_json
+from nextlong.execution.local import Executor
+from nextlong.execution.progress import Progress
+from nextlong.execution.tasks import Ledger, Receipt, Task
+
+PLAN = "plan.json"
+LOCK = ".lock"
+METRICS = "metrics.jsonl"
+
+
+@dataclass
+class Run:
+    """A claimed output folder with what runs its stages."""
+
+    folder: Path
+    executor: Executor
+    progress: Progress
+
+    @property
+    def ledger(self) -> Ledger:
+        """The folder's receipts."""
+        return Ledger(self.folder)
+
+    def stage(
+        self, tasks: Sequence[Task], unit: str, total: int | None, owns: Sequence[str] = (), limit: int | None = None
+    ) -> list[Receipt]:
+        """Do the tasks of one stage that have no valid receipt.
+
+        Args:
+            tasks: all tasks of the stage, at least one.
+            unit: what the stage counts, in the plural.
+            total: how many of them, if known.
+            owns: folders in which only this stage writes; what no task of it wrote is removed from them.
+            limit: the most workers that may work on it.
+
+        Returns:
+            The receipts of all tasks, in order, of this run and earlier ones.
+        """
+        name = tasks[0].stage
+        receipts = {task.name: receipt for task in tasks if (receipt := self.ledger.receipt(task))}
+        todo = [task for task in tasks if task.name not in receipts]
+        if todo:
+            skipped = sum(receipt.rows for receipt in receipts.values())
+            if receipts:
+                self.progress.say(f"{name:<12} {skipped:,} {unit} are done already")
+            started = time.perf_counter()
+            with self.progress.stage(name, None if total is None else total - skipped, unit) as show:
+                done = self.executor.run(todo, self.folder, show, limit)
+            receipts |= {receipt.name: receipt for receipt in done}
+            self._write_metrics(name, unit, done, len(tasks) - len(todo), time.perf_counter() - started)
+        ordered = [receipts[task.name] for task in tasks]
+        self.ledger.keep_only(name, ordered, *owns)
+        return ordered
+
+    def _write_metrics(self, stage: str, unit: str, done: list[Receipt], skipped: int, seconds: float) -> None:
+        line = {
+            "stage": stage,
+            "unit": unit,
+            "rows": sum(receipt.rows for receipt in done),
+            "tasks": len(done),
+            "tasks_skipped": skipped,
+            "seconds": round(seconds, 3),
+            "task_seconds": round(sum(receipt.seconds for receipt in done), 3),
+            "peak_memory": max(receipt.peak_memory for receipt in done),
+        }
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``: one for each stage that a run worked on."""
+    path = folder / METRICS
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+@contextmanager
+def claimed(folder: Path, plan: dict[str, Any], overwrite: bool, progress: Progress) -> Iterator[None]:
+    """Hold the folder for this run.
+
+    Args:
+        folder: made when missing.
+        plan: ``kind`` and ``config`` (and more); written as ``plan.json``, and compared with the one that lies there.
+        overwrite: go on although the plan has changed; the stages that depend on the change are then done again.
+
+    Raises:
+        UsageError: the folder holds something else, or was made with another configuration and ``overwrite`` is not given.
+        NextlongError: another process is working on it.
+    """
+    path = folder / PLAN
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; the output must be a folder.")
+    if folder.exists() and not path.exists() and any(entry.name != LOCK for entry in folder.iterdir()):
+        raise UsageError(
+            f"{folder} holds something that is no {plan['kind']}.", "Choose a new or empty folder; nothing was touched."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise NextlongError(f"Another process is working on {folder}.", "Wait for it to end, or stop it.") from error
+    except OSError as error:
+        raise NextlongError(f"Cannot write to {folder}: {error.strerror}.", "Choose another folder.") from error
+    try:
+        if path.exists():
+            changes = _changes(read_json(path), plan)
+            if changes and not overwrite:
+                raise UsageError(
+                    f"{folder} was made with another configuration:\n" + "\n".join(f"  {change}" for change in changes),
+                    "Give --overwrite to do again what depends on that, or choose another folder.",
+                )
+            for change in changes:
+                progress.say(f"changed: {change}")
+        remove_leftovers(folder)
+        write_json(path, plan)
+        yield
+    finally:
+        lock.release()
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    if old.get("kind") != new["kind"]:
+        return [f"it holds a {old.get('kind')}, not a {new['kind']}"]
+    before, after = _flat(old), _flat(json.loads(json.dumps(new)))
+    keys = sorted(before.keys() | after.keys())
+    return [
+        f"{key}: {before.get(key, 'not there')} → {after.get(key, 'not there')}"
+        for key in keys
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            flat |= _flat(inner, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = inner
+    return flat
+
+
+def ensure_kind(folder: Path, kind: str) -> dict[str, Any]:
+    """The plan of a folder that must be of one kind.
+
+    Raises:
+        NextlongError: it is not.
+    """
+    path = folder / PLAN
+    plan = read_json(path) if path.exists() else {}
+    if plan.get("kind") != kind:
+        raise NextlongError(f"{folder} is not a {kind}.")
+    return dict(plan)

@@ -1,0 +1,184 @@
+"""Corpus → pool: documents are chunked, fingerprinted and encoded shard by shard, then indexed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import nextlong
+from nextlong.config import PoolConfig, config_hash
+from nextlong.corpus import Source, find_sources
+from nextlong.embedding.registry import load_encoder, needs_fit
+from nextlong.errors import NextlongError
+from nextlong.execution.files import write_yaml
+from nextlong.execution.local import Executor
+from nextlong.execution.progress import Progress
+from nextlong.execution.run import Run, claimed
+from nextlong.execution.tasks import Receipt, Task
+from nextlong.pool import catalog, embed, fingerprints, indexing, ingest, layout
+from nextlong.pool.pool import Pool
+
+# The figures of an ingest receipt that add up over sources.
+_COUNTED = ("documents", "chunks", "characters", "rejected", "blank_chunks")
+
+
+def build(
+    config: PoolConfig, folder: Path, executor: Executor, progress: Progress, overwrite: bool = False, strict: bool = False
+) -> Pool:
+    """Build the pool, or finish one that was begun.
+
+    Args:
+        config: what to make it from and how.
+        folder: the pool's folder.
+        executor: what runs the tasks.
+        progress: where to show it.
+        overwrite: do again what depends on a changed configuration or a changed corpus.
+        strict: make a bad row fatal.
+
+    Raises:
+        UsageError: the configuration makes no sense, or the folder holds something else.
+        NextlongError: a source cannot be read, two documents share an id, no document is left, …
+    """
+    sources = find_sources(config.corpus)
+    plan = {
+        "kind": "pool",
+        "config": config.model_dump(mode="json", exclude={"corpus": {"inputs"}}),
+        "sources": {source.name: source.fingerprint for source in sources},
+    }
+    with claimed(folder, plan, overwrite, progress):
+        run = Run(folder, executor, progress)
+        ingested = _ingest(run, config, sources, strict)
+        described = _catalog(run, ingested)
+        shards = _shards(ingested)
+        _fingerprint(run, ingested, shards)
+        embedded = _embed(run, config, ingested, described, shards)
+        indexed = _index(run, config, embedded, shards)
+        _describe(run, config, sources, ingested, described, embedded, indexed)
+    return Pool(folder)
+
+
+def _ingest(run: Run, config: PoolConfig, sources: Sequence[Source], strict: bool) -> list[Receipt]:
+    corpus = config.corpus.model_copy(update={"inputs": ()})  # each task has its own source
+    version = config_hash(corpus, config.chunking, ingest.VERSION, layout.SHARD_CHARACTERS)
+    tasks = [
+        Task(
+            "ingest",
+            f"{number:05d}",
+            ingest.ingest,
+            (source, number, corpus, config.chunking, run.folder, strict),
+            version,
+            {source.name: source.fingerprint},
+        )
+        for number, source in enumerate(sources)
+    ]
+    receipts = run.stage(tasks, "documents", None, owns=(layout.DOCUMENTS, layout.CHUNKS, layout.REJECTS))
+    rejected = sum(receipt.info["rejected"] for receipt in receipts)
+    if rejected and strict:
+        raise NextlongError(
+            f"{rejected:,} rows were rejected; see {run.folder / layout.REJECTS}.", "Without --strict they are set aside."
+        )
+    if not sum(receipt.rows for receipt in receipts):
+        raise NextlongError(
+            f"No document was found in {len(sources)} sources ({rejected:,} rows rejected).",
+            f"See {run.folder / layout.REJECTS} for the reasons." if rejected else "Are the sources empty?",
+        )
+    return receipts
+
+
+def _shards(ingested: Iterable[Receipt]) -> list[str]:
+    """Names of the chunk shards, in corpus order."""
+    return [Path(path).stem for receipt in ingested for path in sorted(receipt.outputs) if path.startswith(layout.CHUNKS)]
+
+
+def _chunk_checksums(ingested: Iterable[Receipt]) -> dict[str, str]:
+    """Shard name → checksum of its chunks."""
+    outputs = {path: checksum for receipt in ingested for path, checksum in receipt.checksums().items()}
+    return {Path(path).stem: checksum for path, checksum in outputs.items() if path.startswith(layout.CHUNKS)}
+
+
+def _catalog(run: Run, ingested: Sequence[Receipt]) -> Receipt:
+    documents = {
+        path: checksum
+        for receipt in ingested
+        for path, checksum in receipt.checksums().items()
+        if path.startswith(layout.DOCUMENTS)
+    }
+    task = Task("catalog", "all", catalog.catalog, (run.folder, _shards(ingested)), config_hash(catalog.VERSION), documents)
+    return run.stage([task], "documents", None, owns=(layout.CATALOG,))[0]
+
+
+def _fingerprint(run: Run, ingested: Sequence[Receipt], shards: Sequence[str]) -> None:
+    checksums = _chunk_checksums(ingested)
+    version = config_hash(fingerprints.VERSION)
+    tasks = [
+        Task("fingerprint", shard, fingerprints.fingerprint, (run.folder, shard), version, {shard: checksums[shard]})
+        for shard in shards
+    ]
+    total = sum(receipt.info["chunks"] for receipt in ingested)
+    run.stage(tasks, "chunks", total, owns=(layout.FINGERPRINTS,))
+
+
+def _embed(
+    run: Run, config: PoolConfig, ingested: Sequence[Receipt], described: Receipt, shards: Sequence[str]
+) -> list[Receipt]:
+    fitted, inputs = None, {}
+    checksums = _chunk_checksums(ingested)
+    if needs_fit(config.encoder):
+        fitted = embed.fitted_path(run.folder)
+        table = catalog.read_shards(run.folder)
+        arguments = (run.folder, table, config.encoder)
+        task = Task("fit", "encoder", embed.fit, arguments, config_hash(config.encoder, embed.VERSION), checksums)
+        inputs = run.stage([task], "chunks", None, owns=(layout.ENCODER,))[0].checksums()
+    encoder = load_encoder(config.encoder, fitted)
+    version = config_hash(encoder.fingerprint, embed.VERSION)
+    tasks = [
+        Task(
+            "embed",
+            shard,
+            embed.embed,
+            (run.folder, shard, config.encoder, fitted),
+            version,
+            {shard: checksums[shard], **inputs},
+        )
+        for shard in shards
+    ]
+    return run.stage(tasks, "chunks", described.info["chunks"], owns=(layout.VECTORS,), limit=encoder.max_workers)
+
+
+def _index(run: Run, config: PoolConfig, embedded: Sequence[Receipt], shards: Sequence[str]) -> Receipt:
+    vectors = {path: checksum for receipt in embedded for path, checksum in receipt.checksums().items()}
+    version = config_hash(config.index, indexing.VERSION)
+    task = Task("index", "all", indexing.build_index, (run.folder, shards, config.index), version, vectors)
+    return run.stage([task], "vectors", None, owns=(layout.INDEX,), limit=1)[0]
+
+
+def _describe(
+    run: Run,
+    config: PoolConfig,
+    sources: Sequence[Source],
+    ingested: Sequence[Receipt],
+    described: Receipt,
+    embedded: Sequence[Receipt],
+    indexed: Receipt,
+) -> None:
+    counts = {name: sum(receipt.info[name] for receipt in ingested) for name in _COUNTED}
+    counts["zero_vectors"] = sum(receipt.info["zero_vectors"] for receipt in embedded)
+    counts["repeated_documents"] = described.info["repeated"]
+    reasons: dict[str, int] = {}
+    for receipt in ingested:
+        for reason, amount in receipt.info["reasons"].items():
+            reasons[reason] = reasons.get(reason, 0) + amount
+    made_of = [described.checksums(), _chunk_checksums(ingested), *(receipt.checksums() for receipt in embedded)]
+    plain = config.model_dump(mode="json")
+    plain["corpus"]["inputs"] = [source.name for source in sources]  # no credentials, no patterns
+    content: dict[str, Any] = {
+        "id": config_hash(made_of, indexed.info, indexed.checksums()),
+        "nextlong": nextlong.__version__,
+        "config": plain,
+        "counts": counts,
+        "rejected": dict(sorted(reasons.items())),
+        "dimensions": embedded[0].info["dimensions"],
+        "index": indexed.info,
+    }
+    write_yaml(run.folder / layout.DESCRIPTION, content)
