@@ -64,13 +64,13 @@ REJECT_SCHEMA = pa.schema(
     ]
 )
 
-# One row per (root document, meta-chunk): its nearest chunks of the pool, best first.
+# One row per meta-chunk of a root document: its nearest chunks of the pool, best first, before any filter.
 NEIGHBOUR_SCHEMA = pa.schema(
     [
         pa.field("root", pa.int64(), nullable=False),  # document ordinal in the pool
         pa.field("meta_chunk", pa.int64(), nullable=False),  # chunk ordinal in the pool
-        pa.field("chunks", pa.list_(pa.int64()), nullable=False),
-        pa.field("scores", pa.list_(pa.float32()), nullable=False),
+        pa.field("chunks", pa.large_list(pa.int64()), nullable=False),
+        pa.field("scores", pa.large_list(pa.float32()), nullable=False),  # cosine similarity to the meta-chunk
     ]
 )
 

@@ -132,8 +132,8 @@ def estimated_jaccard(signature: Signatures, matrix: Signatures) -> npt.NDArray[
         signature: uint32 of shape ``(128,)``.
         matrix: uint32 of shape ``(n, 128)``.
     """
-    matches = np.count_nonzero(matrix == signature, axis=1)
-    return np.divide(matches, PERMUTATIONS, dtype=np.float32)
+    matches: npt.NDArray[np.int64] = np.count_nonzero(matrix == signature, axis=1)
+    return (matches / PERMUTATIONS).astype(np.float32)
 
 
 def required_matches(threshold: float) -> int:

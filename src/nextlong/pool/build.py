@@ -174,6 +174,7 @@ def _describe(
     plain["corpus"]["inputs"] = [source.name for source in sources]  # no credentials, no patterns
     content: dict[str, Any] = {
         "id": config_hash(made_of, indexed.info, indexed.checksums()),
+        "chunks_id": config_hash(_chunk_checksums(ingested)),
         "nextlong": nextlong.__version__,
         "config": plain,
         "counts": counts,

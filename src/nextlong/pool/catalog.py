@@ -5,6 +5,7 @@ Documents and chunks are numbered through the whole pool in the order of sources
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def _repeated_ids(folder: Path, table: list[dict[str, int | str]], keys: npt.NDA
         return fields
 
     borders = np.flatnonzero(np.concatenate([[True], ~same, [True]]))
-    for start, end in zip(borders[:-1], borders[1:], strict=True):
+    for start, end in pairwise(borders.tolist()):
         if end - start == 1:
             continue
         by_id: dict[str, list[tuple[int, dict[str, object]]]] = {}

@@ -77,7 +77,8 @@ def embed(folder: Path, shard: str, config: EncoderConfig, fitted: Path | None) 
 
     def name_of(row: int) -> str:
         document = documents.slice(chunks.column("document")[row].as_py(), 1).to_pylist()[0]
-        return f"chunk {chunks.column('position')[row].as_py()} of document {document['id']!r} ({document['source']}, row {document['row']})"
+        position = chunks.column("position")[row].as_py()
+        return f"chunk {position} of document {document['id']!r} ({document['source']}, row {document['row']})"
 
     parts = []
     for start in range(0, len(texts), _BATCH):

@@ -29,6 +29,7 @@ class Pool:
     Attributes:
         folder: where it lies.
         id: changes with anything that could change a dataset made from it.
+        chunks_id: changes with the chunks only.
         config: what it was made with.
         documents, chunks: how many there are.
         first_chunk: int64 of shape ``(documents + 1,)``: the chunks of document d are ``first_chunk[d]:first_chunk[d + 1]``.
@@ -47,6 +48,7 @@ class Pool:
         self.folder = folder
         self.description: dict[str, Any] = read_yaml(folder / layout.DESCRIPTION)
         self.id: str = self.description["id"]
+        self.chunks_id: str = self.description["chunks_id"]
         self.config = validated(PoolConfig, self.description["config"], where=str(folder / layout.DESCRIPTION))
         table = read_json(folder / layout.CATALOG / "shards.json")
         self.shards: list[str] = [entry["name"] for entry in table]
@@ -84,6 +86,16 @@ class Pool:
             taken = self._chunk_batch(shard).column("text").take(pa.array(rows)).to_pylist()
             for place, text in zip(places.tolist(), taken, strict=True):
                 result[place] = text
+        return result
+
+    def bytes_of(self, chunks: Ordinals) -> Ordinals:
+        """The UTF-8 length of each chunk's text."""
+        result = np.empty(len(chunks), dtype=np.int64)
+        for shard, places in self.by_shard(chunks):
+            text = self._chunk_batch(shard).column("text")
+            ends = np.frombuffer(text.buffers()[1], dtype=np.int64)
+            rows = chunks[places] - self.shard_start(shard)
+            result[places] = ends[rows + 1] - ends[rows]
         return result
 
     def by_shard(self, chunks: Ordinals) -> list[tuple[int, Ordinals]]:
