@@ -1,0 +1,100 @@
+"""Root documents → candidates for their negatives, and a forecast of the chunks that their sequences will use."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from nextlong.composition.nextlong import OutOfCandidates, choose_k, choose_to_fill
+from nextlong.dataset import layout
+from nextlong.dataset.roots import negatives_in_paper_mode
+from nextlong.dataset.session import Session
+from nextlong.execution.arrow import open_arrow, write_arrow
+from nextlong.execution.progress import advance
+from nextlong.execution.tasks import Outcome
+from nextlong.mining.filters import SequenceFilter
+from nextlong.mining.neighbours import Neighbours, find_neighbours
+from nextlong.pool.catalog import save_array
+from nextlong.records import NEIGHBOUR_SCHEMA
+
+VERSION = 1
+
+# Search this much deeper than the negatives that a sequence needs: some candidates are copies, or the root's own chunks.
+# A sequence that needs more is searched again, deeper (see DEEPER in compose.py).
+_SURPLUS = 1.3
+_SURPLUS_CHUNKS = 16
+
+# Roots searched for in one call: their queries fill the index's blocks, and their candidates fit the cache.
+_BATCH = 32
+
+
+def mine(session: Session, batch: str, roots: list[int]) -> Outcome:
+    """Search for a batch of roots; write ``neighbours/<batch>.arrow`` and ``wanted/<batch>.npy`` (int64, sorted).
+
+    The forecast runs the selection with lengths guessed from bytes, so that nearly all chunks of the sequences, and
+    hardly any others, are tokenised in one go.
+    """
+    pool, config = session.pool(), session.config
+    store = session.store()
+    rows: dict[str, list[object]] = {name: [] for name in NEIGHBOUR_SCHEMA.names}
+    wanted: set[int] = set()
+    for start in range(0, len(roots), _BATCH):
+        some = roots[start : start + _BATCH]
+        depths = [_depth(session, root) for root in some]
+        for found in find_neighbours(pool, some, max(depths), config.mining.negatives, config.seed):
+            for meta, chunks, scores in zip(found.meta_chunks.tolist(), found.chunks, found.scores, strict=True):
+                for name, value in zip(NEIGHBOUR_SCHEMA.names, (found.root, meta, chunks, scores), strict=True):
+                    rows[name].append(value)
+            wanted |= _forecast(session, found, store.lengths(found.meta_chunks))
+        advance(len(some))
+    files = [session.folder / layout.NEIGHBOURS / f"{batch}.arrow", session.folder / layout.WANTED / f"{batch}.npy"]
+    write_arrow(files[0], pa.record_batch(rows, schema=NEIGHBOUR_SCHEMA))
+    save_array(files[1], np.array(sorted(wanted), dtype=np.int64))
+    return Outcome(files, len(roots), {"wanted": len(wanted)})
+
+
+def _depth(session: Session, root: int) -> int:
+    """How deep to search for each meta-chunk of a root: all groups may want the same neighbours."""
+    pool, config = session.pool(), session.config
+    metas = pool.chunks_of(root)
+    if config.composition.mode == "paper":
+        needed = negatives_in_paper_mode(pool, root, config) * len(metas)
+    else:
+        bytes_per_token = pool.bytes_of(metas).sum() / max(1, session.store().lengths(metas).sum())
+        chunk_tokens = pool.characters / pool.chunks / bytes_per_token
+        needed = math.ceil(config.length / max(1.0, chunk_tokens))
+    return math.ceil(needed * _SURPLUS) + _SURPLUS_CHUNKS + len(metas) + config.mining.range_min
+
+
+def _forecast(session: Session, found: Neighbours, meta_lengths: np.ndarray) -> set[int]:
+    pool, config = session.pool(), session.config
+    candidates = SequenceFilter(pool, found, config.mining)
+    taken: set[int] = set(found.meta_chunks.tolist())
+    bytes_per_token = pool.bytes_of(found.meta_chunks).sum() / max(1, int(meta_lengths.sum()))
+    everything = np.unique(np.concatenate(found.chunks))
+    guessed = np.maximum(1, pool.bytes_of(everything) / bytes_per_token).astype(np.int64)
+    length_of = dict(zip(everything.tolist(), guessed.tolist(), strict=True))
+    try:
+        if config.composition.mode == "paper":
+            chosen = choose_k(candidates, len(found.meta_chunks), negatives_in_paper_mode(pool, found.root, config))
+        else:
+            chosen = choose_to_fill(candidates, meta_lengths.tolist(), length_of.__getitem__, session.content)
+    except OutOfCandidates:
+        return taken  # composing will search deeper, and tokenise the rest
+    return taken | {negative.chunk for group in chosen for negative in group}
+
+
+def read_neighbours(path: Path) -> list[Neighbours]:
+    """What :func:`mine` found, a root after the other."""
+    batch = open_arrow(path)
+    roots, metas = batch.column("root").to_numpy(), batch.column("meta_chunk").to_numpy()
+    starts = np.flatnonzero(np.concatenate([[True], roots[1:] != roots[:-1], [True]])).tolist()
+    result = []
+    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+        chunks = [batch.column("chunks")[row].values.to_numpy() for row in range(start, stop)]
+        scores = [batch.column("scores")[row].values.to_numpy() for row in range(start, stop)]
+        result.append(Neighbours(int(roots[start]), metas[start:stop], chunks, scores, max(len(row) for row in chunks)))
+    return result

@@ -1,0 +1,130 @@
+"""The draw of root documents: by (seed, document id), never by the order of work or of the corpus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from nextlong.composition.nextlong import paper_k
+from nextlong.config import DatasetConfig
+from nextlong.dataset.session import Session
+from nextlong.pool.pool import Ordinals, Pool
+
+# Whether a document fits is known when it is tokenised. One with more UTF-8 bytes than this for each token it may have
+# is taken as too long without that; no tokenizer packs text so densely, save for runs of white space.
+MOST_BYTES_PER_TOKEN = 24
+
+# Documents looked at in one step beyond those still needed, so that few steps are needed.
+_SURPLUS = 1.1
+
+
+def draw_order(keys: npt.NDArray[np.uint64], seed: int) -> Ordinals:
+    """Document ordinals in the order in which a seed draws them.
+
+    The place of a document depends on its key and the seed alone, so other documents do not move it before or behind
+    another one.
+
+    Args:
+        keys: uint64, the hash of each document's id.
+        seed: any non-negative number.
+    """
+    mixed = splitmix64(np.asarray(keys) ^ splitmix64(np.array([seed], dtype=np.uint64)))
+    return np.argsort(mixed, kind="stable")
+
+
+def splitmix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The SplitMix64 generator's output for each state (Steele, Lea and Flood 2014)."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def negatives_in_paper_mode(pool: Pool, document: int, config: DatasetConfig) -> int:
+    """The paper's k for a root document; below 1 the document fills the sequence by itself."""
+    return paper_k(
+        config.length,
+        pool.characters_of(document),
+        len(pool.chunks_of(document)),
+        pool.config.chunking.granularity,
+        config.composition.characters_per_token,
+        config.composition.oversampling,
+    )
+
+
+class RootDraw:
+    """Root documents in the order of the draw, those that cannot be one left out.
+
+    Attributes:
+        passed_over: reason → how many documents were drawn and not taken for it.
+    """
+
+    def __init__(self, session: Session, tokenize: Callable[[Ordinals], None]) -> None:
+        """Begin a draw.
+
+        Args:
+            session: the dataset.
+            tokenize: puts chunks into the token store.
+        """
+        self.passed_over: Counter[str] = Counter()
+        self._session, self._tokenize = session, tokenize
+        self._documents = self._candidates()
+        self._ready: list[int] = []
+
+    def take(self, amount: int) -> list[int]:
+        """The next ``amount`` roots; fewer when the pool has no more."""
+        while len(self._ready) < amount:
+            step: list[int] = []
+            for document in self._documents:
+                step.append(document)
+                if len(step) >= (amount - len(self._ready)) * _SURPLUS + 1:
+                    break
+            if not step:
+                break
+            self._ready += self._fitting(step)
+        taken, self._ready = self._ready[:amount], self._ready[amount:]
+        return taken
+
+    def _candidates(self) -> Iterator[int]:
+        pool, config = self._session.pool(), self._session.config
+        fewest, most = config.composition.min_meta_chunks, self._most_tokens()
+        for document in draw_order(pool.keys, config.seed).tolist():
+            chunks = pool.chunks_of(document)
+            if len(chunks) < fewest:
+                self.passed_over["too few chunks"] += 1
+            elif self._surely_too_long(document, most):
+                self.passed_over["too long"] += 1
+            elif not pool.vectors.take(chunks).any(axis=1).all():
+                self.passed_over["a chunk without a vector"] += 1
+            else:
+                yield document
+
+    def _most_tokens(self) -> int | None:
+        composition = self._session.config.composition
+        if composition.mode == "paper":
+            return None
+        return int(self._session.config.length * composition.max_root_fraction)
+
+    def _surely_too_long(self, document: int, most: int | None) -> bool:
+        pool, config = self._session.pool(), self._session.config
+        if most is None:
+            return negatives_in_paper_mode(pool, document, config) < 1
+        return bool(pool.bytes_of(pool.chunks_of(document)).sum() > most * MOST_BYTES_PER_TOKEN)
+
+    def _fitting(self, documents: list[int]) -> list[int]:
+        """Those of the documents that have no more tokens than a root may have."""
+        most = self._most_tokens()
+        if most is None:
+            return documents
+        pool = self._session.pool()
+        chunks = [pool.chunks_of(document) for document in documents]
+        self._tokenize(np.concatenate(chunks))
+        store = self._session.store()
+        lengths = store.lengths(np.concatenate(chunks))
+        sums = np.add.reduceat(lengths, np.cumsum([0, *(len(own) for own in chunks[:-1])]))
+        fitting = [document for document, tokens in zip(documents, sums.tolist(), strict=True) if tokens <= most]
+        self.passed_over["too long"] += len(documents) - len(fitting)
+        return fitting
