@@ -111,7 +111,7 @@ def _compose_root(session: Session, store: TokenStore, found: Neighbours, usage:
                 if config.composition.mode == "paper":
                     return None
                 raise _pool_exhausted(session, found, candidates, error.tokens) from error
-            depth = min(found.depth * DEEPER, max(pool.chunks, found.depth * DEEPER * (config.mining.negatives == "self-repeat")))
+            depth = found.depth * DEEPER
             (found,) = find_neighbours(pool, [found.root], depth, config.mining.negatives, config.seed)
             searches += 1
     if ends[-1] < session.content:
@@ -169,7 +169,7 @@ def _row(session: Session, composed: _Composed, number: int) -> dict[str, Any]:
     pool, offset = session.pool(), len(session.bos)
     ends = np.minimum(composed.ends, session.content) + offset
     starts = np.concatenate([[offset], ends[:-1]])
-    kept = int(np.count_nonzero(starts < ends))
+    kept = int(np.count_nonzero(starts < session.content + offset))
     order = composed.order[:kept]
     chunks = np.array([place.chunk for place in order], dtype=np.int64)
     documents = pool.document_ids(pool.documents_of(chunks))

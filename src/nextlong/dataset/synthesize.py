@@ -1,0 +1,200 @@
+"""Pool → dataset: root documents are drawn, mined, composed and written, batch by batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from nextlong.config import DatasetConfig, config_hash
+from nextlong.dataset import compose, layout, mine, write
+from nextlong.dataset.describe import describe
+from nextlong.dataset.roots import RootDraw
+from nextlong.dataset.session import Session
+from nextlong.errors import NextlongError, UsageError
+from nextlong.execution.local import Executor
+from nextlong.execution.progress import Progress
+from nextlong.execution.run import Run, claimed
+from nextlong.execution.tasks import Receipt, Task
+from nextlong.pool.pool import Ordinals, Pool
+from nextlong.sizes import format_length
+from nextlong.tokenization import store as token_store
+from nextlong.tokenization.tokenizer import Tokenizer, load_tokenizer
+
+
+def sequences_wanted(config: DatasetConfig) -> int:
+    """How many sequences the configuration asks for: ``roots``, or ``tokens`` rounded up to whole sequences.
+
+    Raises:
+        UsageError: neither or both are given.
+    """
+    if (config.tokens is None) == (config.roots is None):
+        raise UsageError("Say how much to make: either tokens or roots.", "For example --tokens 100M, or --roots 1000.")
+    return config.roots if config.roots is not None else math.ceil((config.tokens or 0) / config.length)
+
+
+def synthesize_from(
+    pool: Pool, config: DatasetConfig, folder: Path, executor: Executor, progress: Progress, overwrite: bool = False
+) -> None:
+    """Make the dataset, or finish one that was begun.
+
+    Args:
+        pool: what to make it from.
+        config: how.
+        folder: the dataset's folder.
+        executor: what runs the tasks.
+        progress: where to show it.
+        overwrite: do again what depends on a changed configuration or pool.
+
+    Raises:
+        UsageError: the configuration makes no sense for this pool, or the folder holds something else.
+        NextlongError: the pool has too little text, …
+    """
+    wanted = sequences_wanted(config)
+    if config.tokenizer is None:
+        raise UsageError("No tokenizer is given.", "Name the tokenizer of the model to be trained: --tokenizer FOLDER_OR_NAME.")
+    tokenizer = load_tokenizer(config.tokenizer)
+    session = Session(folder, pool.folder, pool.id, config.tokenizer, tokenizer.fingerprint, config)
+    _check_possible(session, wanted)
+    plan = {
+        "kind": "dataset",
+        "config": config.model_dump(mode="json"),
+        "pool": pool.id,
+        "tokenizer": tokenizer.fingerprint,
+    }
+    with claimed(folder, plan, overwrite, progress):
+        (folder / layout.DESCRIPTION).unlink(missing_ok=True)
+        run = Run(folder, executor, progress)
+        _Synthesis(run, session, tokenizer, wanted).do()
+
+
+def _check_possible(session: Session, wanted: int) -> None:
+    pool, length = session.pool(), session.config.length
+    if session.content < 1:
+        raise UsageError(f"A length of {length} tokens leaves no room for text.")
+    eligible = int((np.diff(pool.first_chunk) >= session.config.composition.min_meta_chunks).sum())
+    if eligible < wanted:
+        raise NextlongError(
+            f"{wanted:,} sequences need as many root documents; of {pool.documents:,} documents only {eligible:,} have "
+            f"{session.config.composition.min_meta_chunks} chunks or more.",
+            f"Ask for at most {eligible * length:,} tokens at this length, add documents, or index with a smaller --granularity.",
+        )
+
+
+class _Synthesis:
+    """The stages of one dataset."""
+
+    def __init__(self, run: Run, session: Session, tokenizer: Tokenizer, wanted: int) -> None:
+        self.run, self.session, self.wanted = run, session, wanted
+        self.fingerprint = config_hash(session.pool_id, tokenizer.fingerprint)
+        self.draw = RootDraw(session, self._tokenize)
+
+    def do(self) -> None:
+        """All stages. A sequence that paper mode discards is replaced by the one of the next root."""
+        batches: dict[str, list[int]] = {}
+        composed: list[Receipt] = []
+        made = 0
+        while made < self.wanted:
+            roots = self.draw.take(self.wanted - made)
+            if not roots:
+                raise self._too_few_roots(made)
+            size = layout.sequences_per_shard(self.session.config.length)
+            for start in range(0, len(roots), size):
+                batches[f"{len(batches):05d}"] = roots[start : start + size]
+            mined = self._mine(batches)
+            self._tokenize(self._wanted_chunks(mined))
+            composed = self._compose(batches, mined)
+            made = sum(receipt.rows for receipt in composed)
+        self._tokenize(self._used_chunks(composed))
+        written = self._write(composed)
+        describe(self.run, self.session, self.draw, composed, written)
+
+    def _mine(self, batches: dict[str, list[int]]) -> list[Receipt]:
+        config = self.session.config
+        version = config_hash(
+            self.fingerprint, config.length, config.seed, config.mining, config.composition, mine.VERSION, "mine"
+        )
+        tasks = [
+            Task("mine", batch, mine.mine, (self.session, batch, roots), version, {"roots": config_hash(roots)})
+            for batch, roots in batches.items()
+        ]
+        return self.run.stage(tasks, "roots", _total(batches), owns=(layout.NEIGHBOURS, layout.WANTED))
+
+    def _compose(self, batches: dict[str, list[int]], mined: Sequence[Receipt]) -> list[Receipt]:
+        config = self.session.config
+        version = config_hash(self.fingerprint, config.length, config.seed, config.mining, config.composition, compose.VERSION)
+        if config.mining.max_reuse is not None:
+            return self._compose_in_order(batches, mined, version)
+        tasks, first = [], 0
+        for (batch, roots), receipt in zip(batches.items(), mined, strict=True):
+            arguments = (self.session, batch, first, None)
+            tasks.append(Task("compose", batch, compose.compose, arguments, version, receipt.checksums()))
+            first += len(roots)
+        return self.run.stage(tasks, "sequences", _total(batches), owns=(layout.SEQUENCES,))
+
+    def _compose_in_order(self, batches: dict[str, list[int]], mined: Sequence[Receipt], version: str) -> list[Receipt]:
+        """With ``max_reuse`` a batch depends on all before it."""
+        tasks: list[Task] = []
+        receipts: list[Receipt] = []
+        first = 0
+        for (batch, roots), receipt in zip(batches.items(), mined, strict=True):
+            before = tuple(self.run.folder / path for done in receipts for path in done.outputs)
+            inputs = receipt.checksums() | {path: check for done in receipts for path, check in done.checksums().items()}
+            tasks.append(Task("compose", batch, compose.compose, (self.session, batch, first, before), version, inputs))
+            receipts = self.run.stage(tasks, "sequences", _total(batches), owns=(layout.SEQUENCES,), limit=1)
+            first += len(roots)
+        return receipts
+
+    def _write(self, composed: Sequence[Receipt]) -> list[Receipt]:
+        version = config_hash(self.fingerprint, self.session.config.format, write.VERSION)
+        tasks = [
+            Task("write", receipt.name, write.write, (self.session, receipt.name), version, receipt.checksums())
+            for receipt in composed
+        ]
+        return self.run.stage(tasks, "sequences", sum(receipt.rows for receipt in composed), owns=(layout.TOKENS,))
+
+    def _wanted_chunks(self, mined: Sequence[Receipt]) -> Ordinals:
+        folder = self.run.folder / layout.WANTED
+        return np.unique(np.concatenate([np.load(folder / f"{receipt.name}.npy") for receipt in mined]))
+
+    def _used_chunks(self, composed: Sequence[Receipt]) -> Ordinals:
+        folder = self.run.folder / layout.SEQUENCES
+        used = [write.used_chunks(pq.read_table(folder / f"{receipt.name}.parquet", columns=["spans"])) for receipt in composed]
+        return np.unique(np.concatenate(used))
+
+    def _tokenize(self, chunks: Ordinals) -> None:
+        """Put chunks into the pool's token store. Another dataset of the same pool may be doing the same: one waits."""
+        pool, store = self.session.pool(), self.session.store()
+        if not len(store.missing(chunks)):
+            return
+        store.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(store.folder / ".lock"):
+            store = self.session.store()  # what the other one made is there now
+            lacking = store.missing(chunks)
+            tasks = []
+            for shard, rows in token_store.grouped(pool, lacking):
+                path = token_store.part_path(store, pool, shard)
+                arguments = (pool.folder, pool.id, self.session.joiner_arguments, shard, np.sort(rows), path)
+                inputs = {"rows": config_hash(np.sort(rows).tolist())}
+                tasks.append(Task("tokenize", path.stem, token_store.tokenize, arguments, self.fingerprint, inputs))
+            if tasks:
+                Run(store.folder, self.run.executor, self.run.progress).add(tasks, "chunks", len(lacking))
+
+    def _too_few_roots(self, made: int) -> NextlongError:
+        length = self.session.config.length
+        reasons = ", ".join(f"{reason}: {amount:,}" for reason, amount in sorted(self.draw.passed_over.items()))
+        return NextlongError(
+            f"{self.wanted:,} sequences of {format_length(length)} tokens need as many root documents, and only {made:,} of "
+            f"{self.session.pool().documents:,} documents can be one ({reasons}).",
+            f"Ask for at most {made * length:,} tokens, add documents, or change --length or --max-root-fraction.",
+        )
+
+
+def _total(batches: dict[str, list[int]]) -> int:
+    return sum(len(roots) for roots in batches.values())
+
+
