@@ -1,0 +1,99 @@
+"""What a vector index is, and the one way in which all of them score."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from nextlong.errors import UsageError
+from nextlong.index.vectors import Float32s, Ordinals, VectorShards
+
+# Candidates gathered at once by `rescored`: 16 Ki vectors of 1,024 dimensions are 64 MiB.
+_GATHERED = 1 << 14
+
+
+@runtime_checkable
+class Index(Protocol):
+    """Finds the chunks whose vectors have the largest inner product with a query.
+
+    The answer for a query is a function of the query, k and the pool alone. It does not depend on the other queries of
+    the call, on the number of threads, or on how many workers share the work, because scores are *exact*. Vectors are
+    float16, so every element is a multiple of 2^-24 and every product of two a multiple of 2^-48; as long as |q|·|v| < 32
+    all partial sums fit the 53 bits of a float64, and the order of summation cannot matter. The exact inner product is
+    rounded to float32 once, and equal scores are ordered by ordinal.
+
+    This needs queries that are float16-exact: rows of the pool, or their negatives (which find the *least* similar).
+    """
+
+    def search(self, queries: Float32s, k: int) -> tuple[Float32s, Ordinals]:
+        """The k best chunks of each query, best first, equal scores in ascending order of ordinals.
+
+        Args:
+            queries: float32 ``(q, d)``, float16-exact.
+            k: how many to find, at least 1; may be more than the index holds.
+
+        Returns:
+            Scores, float32 ``(q, k)``, and chunk ordinals, int64 ``(q, k)``; rows end in -inf and -1 where the index
+            yields fewer than k. A query that is itself a chunk of the pool finds itself like any other chunk.
+
+        Raises:
+            UsageError: the queries have another width than the index, or k is below 1.
+        """
+        ...
+
+
+def rescored(queries: Float32s, ordinals: Ordinals, vectors: VectorShards, k: int) -> tuple[Float32s, Ordinals]:
+    """Score candidates exactly, and order and cut them; see `Index` for what "exactly" means.
+
+    Args:
+        queries: float32 ``(q, d)``, float16-exact.
+        ordinals: the candidates of each query, int64 ``(q, c)``, in any order, none twice in a row; -1 for none.
+        vectors: where the candidates' vectors are.
+        k: how many to keep.
+
+    Returns:
+        Scores, float32 ``(q, k)``, and ordinals, int64 ``(q, k)``, as `Index.search` gives them.
+    """
+    count, candidates = ordinals.shape
+    scores = np.full((count, k), -np.inf, dtype=np.float32)
+    found = np.full((count, k), -1, dtype=np.int64)
+    kept = min(k, candidates)
+    group = max(1, _GATHERED // max(1, candidates))
+    for start in range(0, count, group):
+        rows = slice(start, start + group)
+        exact = _exact(queries[rows], ordinals[rows], vectors)
+        order = np.lexsort((ordinals[rows], -exact), axis=-1)[:, :kept]
+        scores[rows, :kept] = np.take_along_axis(exact, order, axis=1)
+        found[rows, :kept] = np.take_along_axis(ordinals[rows], order, axis=1)
+    return scores, found
+
+
+def checked(queries: Float32s, k: int, dimensions: int) -> Float32s:
+    """The queries as a contiguous float32 array, or an error when they or k make no sense for an index of this width.
+
+    Raises:
+        UsageError: as `Index.search` says.
+    """
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    if queries.ndim != 2 or queries.shape[1] != dimensions:
+        raise UsageError(
+            f"The queries have shape {queries.shape}, the index holds vectors of {dimensions} dimensions.",
+            "Queries and pool must come from the same encoder.",
+        )
+    if k < 1:
+        raise UsageError(f"Cannot search for the {k} nearest chunks; ask for 1 or more.")
+    return queries
+
+
+def _exact(queries: Float32s, ordinals: Ordinals, vectors: VectorShards) -> Float32s:
+    """The exact scores of candidates, float32 ``(q, c)``; -inf where there is none."""
+    scores = np.empty(ordinals.shape, dtype=np.float32)
+    columns = max(1, _GATHERED // len(ordinals)) if len(ordinals) else 1
+    for start in range(0, ordinals.shape[1], columns):
+        part = ordinals[:, start : start + columns]
+        gathered = vectors.take(np.maximum(part, 0).ravel()).reshape(*part.shape, vectors.dimensions)
+        exact = np.einsum("qcd,qd->qc", gathered, queries, dtype=np.float64)
+        scores[:, start : start + columns] = np.where(part >= 0, exact, -np.inf)
+    # A sum of zeros can be -0.0; adding 0.0 makes it the same bits everywhere.
+    return scores + np.float32(0.0)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from index_pools import brute_force, clustered, shards
+
+from nextlong.errors import UsageError
+from nextlong.index.flat import FlatIndex
+from nextlong.index.protocol import Index, rescored
+
+
+def assert_same(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("k", [1, 7, 64, 4500])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_equals_brute_force(pool, k, sign):
+    vectors = pool.take(np.arange(pool.count))
+    queries = sign * vectors[::100]
+    assert_same(FlatIndex(pool).search(queries, k), brute_force(vectors, queries, k))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    distinct=st.integers(1, 30),
+    count=st.integers(1, 9000),
+    k=st.integers(1, 400),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 100),
+)
+def test_ties_go_to_the_lower_ordinal(tmp_path_factory, distinct, count, k, threads, seed):
+    """Few distinct vectors, many copies: nearly every comparison is a tie, also across the blocks of the stream."""
+    vectors = clustered(distinct, 8, seed=seed)[np.random.default_rng(seed).integers(0, distinct, count)]
+    pool = shards(tmp_path_factory.mktemp("ties"), vectors)
+    queries = vectors[:5].astype(np.float32)
+    scores, ordinals = FlatIndex(pool, threads).search(queries, k)
+    expected = brute_force(vectors, queries, k)
+    assert_same((scores[:, :count], ordinals[:, :count]), expected)
+    assert (ordinals[:, count:] == -1).all() and np.isneginf(scores[:, count:]).all()
+
+
+def test_near_ties_below_float32_resolution(tmp_path):
+    """Scores that differ by less than a float32 product can tell are put in the right order all the same."""
+    rng = np.random.default_rng(0)
+    base = clustered(1, 256)
+    vectors = np.repeat(base, 9000, axis=0)
+    vectors.view(np.uint16)[np.arange(9000), rng.integers(0, 256, 9000)] ^= 1
+    queries = vectors[:20].astype(np.float32)
+    expected = brute_force(vectors, queries, 200)
+    assert len(np.unique(expected[0])) > 10
+    assert_same(FlatIndex(shards(tmp_path, vectors)).search(queries, 200), expected)
+
+
+def test_answer_depends_on_neither_batch_nor_threads(pool):
+    queries = pool.take(np.arange(0, 6000, 7))
+    whole = FlatIndex(pool, threads=1).search(queries, 50)
+    assert_same(FlatIndex(pool, threads=3).search(queries, 50), whole)
+    cuts = [0, 1, 2, 30, 500, len(queries)]
+    parts = [FlatIndex(pool).search(queries[low:high], 50) for low, high in pairwise(cuts)]
+    assert_same((np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])), whole)
+
+
+def test_empty_pool_and_no_queries(pool, tmp_path):
+    empty = FlatIndex(shards(tmp_path, np.empty((0, 4), np.float16)))
+    scores, ordinals = empty.search(np.ones((2, 4), np.float32), 3)
+    assert (ordinals == -1).all() and np.isneginf(scores).all()
+    scores, ordinals = FlatIndex(pool).search(np.empty((0, 32), np.float32), 3)
+    assert scores.shape == ordinals.shape == (0, 3)
+    assert isinstance(empty, Index)
+
+
+def test_refuses_senseless_queries(pool):
+    with pytest.raises(UsageError, match="31"):
+        FlatIndex(pool).search(np.ones((2, 31), np.float32), 3)
+    with pytest.raises(UsageError, match="0 nearest"):
+        FlatIndex(pool).search(np.ones((2, 32), np.float32), 0)
+
+
+def test_rescored_orders_any_candidates_and_pads(pool):
+    vectors = pool.take(np.arange(pool.count))
+    queries = vectors[:3]
+    rng = np.random.default_rng(1)
+    everything = np.stack([rng.permutation(pool.count) for _ in queries])
+    assert_same(rescored(queries, everything, pool, 100), brute_force(vectors, queries, 100))
+    some = np.array([[5, -1, 3], [-1, -1, -1], [1, 2, 0]])
+    scores, ordinals = rescored(queries, some, pool, 4)
+    assert [sorted(row) for row in ordinals.tolist()] == [[-1, -1, 3, 5], [-1] * 4, [-1, 0, 1, 2]]
+    assert (np.isneginf(scores) == (ordinals == -1)).all()
+    assert (np.diff(scores[2, :3]) <= 0).all()

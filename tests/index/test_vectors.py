@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from index_pools import clustered, shards
+
+from nextlong.errors import NextlongError
+from nextlong.index.vectors import VectorShards
+
+
+def test_take_finds_rows_over_all_shards(tmp_path):
+    vectors = clustered(50, 8)
+    pool = shards(tmp_path, vectors, [7, 0, 30, 13])
+    ordinals = np.array([49, 0, 7, 6, 6, 36, 37, 0])
+    taken = pool.take(ordinals)
+    assert (pool.count, pool.dimensions, taken.dtype) == (50, 8, np.float32)
+    np.testing.assert_array_equal(taken, vectors[ordinals])
+    assert pool.take(np.array([], dtype=np.int64)).shape == (0, 8)
+
+
+@given(rows=st.integers(1, 60), sizes=st.lists(st.integers(0, 20), min_size=1, max_size=5))
+def test_blocks_give_every_row_once_in_order(tmp_path_factory, rows, sizes):
+    vectors = clustered(sum(sizes), 4) if sum(sizes) else np.empty((0, 4), np.float16)
+    pool = shards(tmp_path_factory.mktemp("blocks"), vectors, sizes)
+    blocks = list(pool.blocks(rows))
+    assert [first for first, _ in blocks] == list(range(0, sum(sizes), rows))
+    assert all(len(block) == rows for _, block in blocks[:-1])
+    np.testing.assert_array_equal(np.concatenate([np.empty((0, 4)), *(block for _, block in blocks)]), vectors)
+
+
+@pytest.mark.parametrize("ordinal", [-1, 10])
+def test_take_refuses_ordinals_outside(tmp_path, ordinal):
+    with pytest.raises(IndexError, match=r"\[0, 10\)"):
+        shards(tmp_path, clustered(10, 4), [5, 5]).take(np.array([0, ordinal]))
+
+
+def test_pickling_sends_paths_not_vectors(tmp_path):
+    vectors = clustered(5000, 64)
+    sent = pickle.dumps(shards(tmp_path, vectors))
+    assert len(sent) < 1000
+    received = pickle.loads(sent)  # noqa: S301 - its own bytes
+    np.testing.assert_array_equal(received.take(np.arange(5000)), vectors)
+
+
+def test_bad_shards_are_named(tmp_path):
+    good, wide, single, flat = (tmp_path / f"{name}.npy" for name in ("good", "wide", "single", "flat"))
+    np.save(good, clustered(10, 4))
+    np.save(wide, clustered(10, 8))
+    np.save(single, clustered(10, 4).astype(np.float32))
+    np.save(flat, np.zeros(10, np.float16))
+    short = tmp_path / "short.npy"
+    short.write_bytes(good.read_bytes()[:-8])
+    noise = tmp_path / "noise.npy"
+    noise.write_bytes(b"nothing of the kind")
+    for paths in ([good, wide], [single], [flat], [short], [noise], [tmp_path / "missing.npy"]):
+        with pytest.raises(NextlongError, match=str(paths[-1])) as caught:
+            VectorShards(paths)
+        assert "nextlong index" in caught.value.hint
