@@ -140,6 +140,14 @@ def test_pairs_are_those_of_comparing_each_with_each(threshold):
         assert copies.tolist() == expected
 
 
+def test_the_low_half_of_signatures_finds_the_same_copies():
+    texts = texts_with_copies(random.Random(6), 300)
+    keys, matrix = fold_keys(texts), signatures(texts)
+    half = matrix.astype(np.uint16)
+    assert [found.tolist() for found in pairs(keys, half, 0.8)] == [found.tolist() for found in pairs(keys, matrix, 0.8)]
+    assert np.allclose(estimated_jaccard(half[0], half), estimated_jaccard(matrix[0], matrix), atol=2 / PERMUTATIONS)
+
+
 def test_places_equal_only_in_their_last_byte_are_no_matches():
     matrix = np.zeros((2, PERMUTATIONS), dtype=np.uint32)
     matrix[1] = 256

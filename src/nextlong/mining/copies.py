@@ -17,6 +17,8 @@ import xxhash
 
 Keys = npt.NDArray[np.uint64]
 Signatures = npt.NDArray[np.uint32]
+# What is stored may hold only the low bits of each number.
+StoredSignatures = Signatures | npt.NDArray[np.uint16]
 
 SHINGLE_WORDS = 5
 # The standard error of an estimate is at most 0.5 / sqrt(128) = 0.044 (0.035 at a similarity of 0.8).
@@ -122,15 +124,16 @@ def _mixed(values: Keys) -> Signatures:
     """The upper half of well mixed 64-bit numbers (the finalizer of MurmurHash3)."""
     values = (values ^ (values >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
     values = (values ^ (values >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
-    return (values >> np.uint64(32)).astype(np.uint32)
+    upper: Signatures = (values >> np.uint64(32)).astype(np.uint32)
+    return upper
 
 
-def estimated_jaccard(signature: Signatures, matrix: Signatures) -> npt.NDArray[np.float32]:
+def estimated_jaccard(signature: StoredSignatures, matrix: StoredSignatures) -> npt.NDArray[np.float32]:
     """Estimated Jaccard similarity of one text to others: float32 of shape ``(n,)``.
 
     Args:
-        signature: uint32 of shape ``(128,)``.
-        matrix: uint32 of shape ``(n, 128)``.
+        signature: uint32 of shape ``(128,)``, or the low 16 bits of one.
+        matrix: the same of shape ``(n, 128)``.
     """
     matches: npt.NDArray[np.int64] = np.count_nonzero(matrix == signature, axis=1)
     return (matches / PERMUTATIONS).astype(np.float32)
@@ -141,12 +144,12 @@ def required_matches(threshold: float) -> int:
     return math.ceil(threshold * PERMUTATIONS)
 
 
-def pairs(keys: Keys, signatures: Signatures | None, threshold: float | None) -> list[npt.NDArray[np.int64]]:
+def pairs(keys: Keys, signatures: StoredSignatures | None, threshold: float | None) -> list[npt.NDArray[np.int64]]:
     """For every row the other rows that are its copies, in ascending order.
 
     Args:
         keys: :func:`fold_key` of every text, uint64 of shape ``(n,)``.
-        signatures: uint32 of shape ``(n, 128)``; may be None when the threshold is.
+        signatures: uint32 of shape ``(n, 128)``, or their low 16 bits as uint16; may be None when the threshold is.
         threshold: the estimated Jaccard similarity from which on texts are copies; None asks for equal keys only.
 
     Returns:
@@ -187,11 +190,11 @@ class Copies:
 
     Args:
         keys: :func:`fold_key` of every chunk, uint64 of shape ``(n,)``.
-        signatures: of every chunk, uint32 of shape ``(n, 128)``; may be None when the threshold is.
+        signatures: of every chunk, uint32 or uint16 of shape ``(n, 128)``; may be None when the threshold is.
         threshold: the estimated Jaccard similarity from which on chunks are copies; None asks for equal keys only.
     """
 
-    def __init__(self, keys: Keys, signatures: Signatures | None, threshold: float | None) -> None:
+    def __init__(self, keys: Keys, signatures: StoredSignatures | None, threshold: float | None) -> None:
         self.neighbours = pairs(keys, signatures, threshold)
 
     def __len__(self) -> int:
