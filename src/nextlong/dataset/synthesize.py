@@ -180,9 +180,9 @@ class _Synthesis:
                 path = token_store.part_path(store, pool, shard)
                 arguments = (pool.folder, pool.id, self.session.joiner_arguments, shard, np.sort(rows), path)
                 inputs = {"rows": config_hash(np.sort(rows).tolist())}
-                tasks.append(Task("tokenize", path.stem, token_store.tokenize, arguments, self.fingerprint, inputs))
+                tasks.append(Task(token_store.STAGE, path.stem, token_store.tokenize, arguments, self.fingerprint, inputs))
             if tasks:
-                Run(store.folder, self.run.executor, self.run.progress).add(tasks, "chunks", len(lacking))
+                self.run.add(tasks, "chunks", len(lacking), store.folder)
 
     def _too_few_roots(self, made: int) -> NextlongError:
         length = self.session.config.length

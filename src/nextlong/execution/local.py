@@ -1,4 +1,4 @@
-"""The local executor: the tasks of a stage on this machine's cores."""
+"""The local executor: work on this machine's cores."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, as_completed
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from nextlong.errors import NextlongError
 from nextlong.execution.progress import Advance, send_progress_to
-from nextlong.execution.tasks import Receipt, Task, perform
+
+Result = TypeVar("Result")
 
 # Worker processes that have had nothing to do for this long end; between two stages they stay and keep their models.
 IDLE_SECONDS = 120
@@ -21,18 +21,23 @@ ORPHAN_POLL_SECONDS = 0.5
 
 
 class Executor(Protocol):
-    """Runs the tasks of a stage, each at most once, in any order."""
+    """Calls a function on many arguments, on as many workers as it has."""
 
     workers: int
 
-    def run(self, tasks: Sequence[Task], folder: Path, show: Advance, limit: int | None = None) -> list[Receipt]:
-        """Run the tasks and return their receipts in the tasks' order.
+    def map(
+        self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance, limit: int | None = None
+    ) -> list[Result]:
+        """``[function(*each) for each in arguments]``, in any order of work.
 
         Args:
-            tasks: independent of each other.
-            folder: whose ledger records them.
-            show: gets the amounts that the tasks report with :func:`~nextlong.execution.progress.advance`.
+            function: importable from a module.
+            arguments: picklable.
+            show: gets the amounts that the calls report with :func:`~nextlong.execution.progress.advance`.
             limit: the most workers to use; None for all.
+
+        Raises:
+            NextlongError: a worker process was killed; whatever a call raises.
         """
         ...
 
@@ -49,14 +54,19 @@ class LocalExecutor:
         self.workers = workers or default_workers()
         self._reports: Any = None  # a queue from the workers, made with the first of them
 
-    def run(self, tasks: Sequence[Task], folder: Path, show: Advance, limit: int | None = None) -> list[Receipt]:
+    def map(
+        self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance, limit: int | None = None
+    ) -> list[Result]:
         """See :class:`Executor`."""
-        if min(self.workers, limit or self.workers, len(tasks)) <= 1:
+        workers = min(self.workers, limit or self.workers)
+        if min(workers, len(arguments)) <= 1:
             send_progress_to(show)
-            return [perform(task, folder) for task in tasks]
-        return self._run_in_processes(tasks, folder, show, min(self.workers, limit or self.workers))
+            return [function(*each) for each in arguments]
+        return self._map_in_processes(function, arguments, show, workers)
 
-    def _run_in_processes(self, tasks: Sequence[Task], folder: Path, show: Advance, workers: int) -> list[Receipt]:
+    def _map_in_processes(
+        self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance, workers: int
+    ) -> list[Result]:
         # loky rather than concurrent.futures: it needs no `if __name__ == "__main__"` in a user's script, reports a
         # killed worker instead of hanging, and sets the libraries' thread counts before they are imported.
         from loky import get_reusable_executor
@@ -77,11 +87,11 @@ class LocalExecutor:
         listener = threading.Thread(target=_listen, args=(self._reports, show, stop), daemon=True)
         listener.start()
         try:
-            futures = {pool.submit(perform, task, folder): position for position, task in enumerate(tasks)}
-            receipts: dict[int, Receipt] = {}
+            futures = {pool.submit(function, *each): position for position, each in enumerate(arguments)}
+            results: dict[int, Result] = {}
             for future in as_completed(futures):
-                receipts[futures[future]] = future.result()
-            return [receipts[position] for position in range(len(tasks))]
+                results[futures[future]] = future.result()
+            return [results[position] for position in range(len(arguments))]
         except (BrokenProcessPool, CancelledError) as error:
             raise NextlongError(
                 "A worker process was killed, most often because the machine ran out of memory.",

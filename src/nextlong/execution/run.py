@@ -16,7 +16,7 @@ from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.files import read_json, remove_leftovers, write_json
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress
-from nextlong.execution.tasks import Ledger, Receipt, Task
+from nextlong.execution.tasks import Ledger, Receipt, Task, perform
 
 PLAN = "plan.json"
 LOCK = ".lock"
@@ -60,12 +60,20 @@ class Run:
                 self.progress.say(f"{name:<12} {skipped:,} {unit} are done already")
             started = time.perf_counter()
             with self.progress.stage(name, None if total is None else total - skipped, unit) as show:
-                done = self.executor.run(todo, self.folder, show, limit)
+                done = self.executor.map(perform, [(task, self.folder) for task in todo], show, limit)
             receipts |= {receipt.name: receipt for receipt in done}
             self._write_metrics(name, unit, done, len(tasks) - len(todo), time.perf_counter() - started)
         ordered = [receipts[task.name] for task in tasks]
         self.ledger.keep_only(name, ordered, *owns)
         return ordered
+
+    def add(self, tasks: Sequence[Task], unit: str, total: int, folder: Path) -> list[Receipt]:
+        """Do tasks whose outputs and receipts belong to another folder, as one more stage of this run."""
+        started = time.perf_counter()
+        with self.progress.stage(tasks[0].stage, total, unit) as show:
+            done = self.executor.map(perform, [(task, folder) for task in tasks], show)
+        self._write_metrics(tasks[0].stage, unit, done, 0, time.perf_counter() - started)
+        return done
 
     def _write_metrics(self, stage: str, unit: str, done: list[Receipt], skipped: int, seconds: float) -> None:
         line = {
@@ -153,16 +161,3 @@ def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = inner
     return flat
-
-
-def ensure_kind(folder: Path, kind: str) -> dict[str, Any]:
-    """The plan of a folder that must be of one kind.
-
-    Raises:
-        NextlongError: it is not.
-    """
-    path = folder / PLAN
-    plan = read_json(path) if path.exists() else {}
-    if plan.get("kind") != kind:
-        raise NextlongError(f"{folder} is not a {kind}.")
-    return dict(plan)

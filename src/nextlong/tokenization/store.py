@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from nextlong.config import config_hash
+from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow, write_arrow
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
 from nextlong.pool import layout
 from nextlong.pool.pool import Ordinals, Pool, open_pool
-from nextlong.tokenization.joins import Joiner, open_joiner
-from nextlong.tokenization.units import Unit, pack, unpack
+from nextlong.tokenization.joins import Joiner
+from nextlong.tokenization.tokenizer import load_tokenizer
+from nextlong.tokenization.units import Unit, carrying, pack, unpack
 
 VERSION = 1
+STAGE = "tokenize"
 
 TOKEN_SCHEMA = pa.schema(
     [
@@ -80,12 +84,30 @@ class TokenStore:
         return [unit for unit in units if unit is not None]
 
     def lengths(self, chunks: Ordinals) -> Ordinals:
-        """How many tokens each chunk adds to a sequence, its separator included."""
-        return self._joiner.lengths(self.units(chunks))
+        """How many tokens each chunk adds to a sequence, its separator included; those not in the store are tokenised."""
+        lengths = self.stored_lengths(chunks)
+        lacking = np.flatnonzero(lengths < 0)
+        if len(lacking):
+            lengths[lacking] = [self._joiner.length(unit) for unit in self.units(chunks[lacking])]
+        return lengths
+
+    def stored_lengths(self, chunks: Ordinals) -> Ordinals:
+        """As :meth:`lengths`, with -1 for chunks that the store does not hold."""
+        lengths = np.full(len(chunks), -1, dtype=np.int64)
+        for shard, places in self._pool.by_shard(chunks):
+            parts, part_of, place_in = self._shard(shard)
+            rows = chunks[places] - self._pool.shard_start(shard)
+            for number, part in enumerate(parts):
+                here = part_of[rows] == number
+                entries = place_in[rows[here]]
+                counts = part.offsets[entries + 1] - part.offsets[entries]
+                lengths[places[here]] = self._joiner.lengths(counts, carrying(part.flags[entries]))
+        return lengths
 
     def parts(self, shard: int) -> list[Path]:
-        """The files that hold tokens of a shard."""
-        return sorted(self.folder.glob(f"{self._pool.shards[shard]}.*.arrow"))
+        """The files that hold tokens of a shard: those with a receipt, so a file that a kill left without one is remade."""
+        receipts = sorted((self.folder / "receipts" / STAGE).glob(f"{self._pool.shards[shard]}.*.json"))
+        return [self.folder / f"{receipt.stem}.arrow" for receipt in receipts]
 
     def _shard(self, shard: int) -> tuple[list[_Part], npt.NDArray[np.int32], Ordinals]:
         """The parts of a shard, and for each of its chunks the part (-1: none) and the place in it."""
@@ -102,21 +124,37 @@ class TokenStore:
         return self._shards[shard]
 
 
+@lru_cache(maxsize=2)
+def open_joiner(tokenizer: str, separator: str, fingerprint: str) -> Joiner:
+    """The joiner of a task; a worker keeps it between its tasks. ``fingerprint`` is the tokenizer's.
+
+    Raises:
+        NextlongError: the tokenizer is not the one that the run began with.
+    """
+    loaded = load_tokenizer(tokenizer)
+    if loaded.fingerprint != fingerprint:
+        raise NextlongError(f"The tokenizer {tokenizer} changed while the run was using it.", "Run the same command again.")
+    return Joiner(loaded, separator)
+
+
 def tokenize(
-    pool_folder: Path, pool_id: str, tokenizer: str, separator: str, shard: int, rows: npt.NDArray[np.int32], path: Path
+    pool_folder: Path, pool_id: str, joiner: tuple[str, str, str], shard: int, rows: npt.NDArray[np.int32], path: Path
 ) -> Outcome:
     """Tokenise chunks of one shard and write them as one more part of the store.
 
     Args:
+        pool_folder, pool_id: the pool.
+        joiner: what :func:`open_joiner` takes.
+        shard: number of the shard.
         rows: rows of the shard, none of which is in the store.
         path: the part's file.
     """
-    pool, joiner = open_pool(pool_folder, pool_id), open_joiner(tokenizer, separator)
+    pool, opened = open_pool(pool_folder, pool_id), open_joiner(*joiner)
     flats, offsets, flags = [], [np.zeros(1, dtype=np.int64)], []
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
         texts = pool.texts(batch.astype(np.int64) + pool.shard_start(shard))
-        flat, ends, flag = pack(joiner.encode_units(texts))
+        flat, ends, flag = pack(opened.encode_units(texts))
         flats.append(flat)
         offsets.append(ends[1:] + offsets[-1][-1])
         flags.append(flag)
@@ -134,6 +172,4 @@ def part_path(store: TokenStore, pool: Pool, shard: int) -> Path:
 
 def grouped(pool: Pool, chunks: Ordinals) -> Sequence[tuple[int, npt.NDArray[np.int32]]]:
     """Chunk ordinals as (shard, rows)."""
-    return [
-        (shard, (chunks[places] - pool.shard_start(shard)).astype(np.int32)) for shard, places in pool.by_shard(chunks)
-    ]
+    return [(shard, (chunks[places] - pool.shard_start(shard)).astype(np.int32)) for shard, places in pool.by_shard(chunks)]

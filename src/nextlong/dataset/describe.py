@@ -1,0 +1,159 @@
+"""What is said about a finished dataset: ``dataset.yaml`` for programs, ``README.md`` for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+import nextlong
+from nextlong.config import DatasetConfig, config_hash
+from nextlong.dataset import layout
+from nextlong.dataset.roots import RootDraw
+from nextlong.dataset.session import Session
+from nextlong.errors import NextlongError
+from nextlong.execution.files import atomic, read_yaml, write_yaml
+from nextlong.execution.run import Run
+from nextlong.execution.tasks import Receipt
+from nextlong.formats.registry import FORMATS
+from nextlong.sizes import format_length
+
+_ADDED_UP = ("meta_chunks", "negatives", "discarded", "searched_deeper")
+
+# Ranks at which the summary gives the mean similarity.
+_SHOWN_RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+def describe(run: Run, session: Session, draw: RootDraw, composed: Sequence[Receipt], written: Sequence[Receipt]) -> None:
+    """Write ``README.md``, then ``dataset.yaml``, which makes the dataset finished."""
+    content = _description(session, draw, composed, written)
+    with atomic(run.folder / layout.CARD) as temporary:
+        temporary.write_text(card(content, session), encoding="utf-8")
+    write_yaml(run.folder / layout.DESCRIPTION, content)
+
+
+def load_dataset_card(folder: str | Path) -> dict[str, Any]:
+    """What ``dataset.yaml`` says: configuration, counts, figures.
+
+    Raises:
+        NextlongError: there is no finished dataset in the folder.
+    """
+    path = Path(folder) / layout.DESCRIPTION
+    if not path.exists():
+        raise NextlongError(f"{folder} holds no finished dataset.", "Make it with: nextlong synthesize POOL --out FOLDER …")
+    return dict(read_yaml(path))
+
+
+def _description(
+    session: Session, draw: RootDraw, composed: Sequence[Receipt], written: Sequence[Receipt]
+) -> dict[str, Any]:
+    pool, tokenizer = session.pool(), session.joiner().tokenizer
+    passed_over: Counter[str] = Counter()
+    for receipt in composed:
+        passed_over.update(receipt.info["passed_over"])
+    sequences = sum(receipt.rows for receipt in composed)
+    counts = {name: sum(receipt.info[name] for receipt in composed) for name in _ADDED_UP}
+    checksums = [receipt.checksums() for receipt in (*composed, *written)]
+    return {
+        "id": config_hash(checksums),
+        "nextlong": nextlong.__version__,
+        "config": session.config.model_dump(mode="json"),
+        "tokenizer": {
+            "name": tokenizer.name,
+            "fingerprint": tokenizer.fingerprint,
+            "vocabulary_size": tokenizer.vocabulary_size,
+            "bos_id": session.bos[0] if session.bos else None,
+            "eos_id": session.eos[0] if session.eos else None,
+            "reversible": tokenizer.reversible,
+            "exact_joins": session.joiner().exact,
+        },
+        "pool": {"id": pool.id, "folder": str(pool.folder.resolve()), "config": pool.description["config"]},
+        "counts": {"sequences": sequences, "tokens": sequences * session.config.length, **counts},
+        "similarity_by_rank": _similarity_by_rank(composed),
+        "candidates_passed_over": {name: amount for name, amount in passed_over.items() if amount},
+        "documents_passed_over": {name: amount for name, amount in sorted(draw.passed_over.items()) if amount},
+    }
+
+
+def _similarity_by_rank(composed: Sequence[Receipt]) -> dict[int, float]:
+    totals = np.sum([receipt.info["rank_scores"] for receipt in composed], axis=0)
+    return {
+        rank: round(float(totals[rank - 1][0] / totals[rank - 1][1]), 4)
+        for rank in _SHOWN_RANKS
+        if rank <= len(totals) and totals[rank - 1][1]
+    }
+
+
+def card(content: dict[str, Any], session: Session) -> str:
+    """The dataset card: YAML front matter that the Hugging Face hub reads, then what a person wants to know."""
+    config: DatasetConfig = session.config
+    form, counts, tokenizer = FORMATS[config.format], content["counts"], content["tokenizer"]
+    front = {
+        "license": config.license,
+        "tags": ["long-context", "nextlong", config.composition.method],
+        "configs": [
+            {"config_name": "default", "data_files": [{"split": "train", "path": f"{layout.TOKENS}/*{form.SUFFIX}"}]}
+        ],
+    }
+    sources = content["pool"]["config"]["corpus"]["inputs"]
+    listed = [f"- `{source}`" for source in sources[:20]]
+    if len(sources) > len(listed):
+        listed.append(f"- … and {len(sources) - len(listed):,} more, listed in `dataset.yaml`")
+    columns = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in form.COLUMNS.items())
+    separator = config.composition.separator.encode("unicode_escape").decode()
+    return f"""---
+{yaml.safe_dump(front, sort_keys=False).strip()}
+---
+
+# {counts["sequences"]:,} sequences of {format_length(config.length)} tokens by negative document extension
+
+Made with [NExtLong](https://arxiv.org/abs/2501.12766) by nextlong {content["nextlong"]}: each sequence is one short
+document, cut into meta-chunks, with hard negatives (similar chunks of other documents) after each meta-chunk.
+
+**Train on all tokens with full causal attention inside a sequence.** A mask between the chunks of a sequence would mask
+away the training signal.
+
+| | |
+|---|---|
+| sequences | {counts["sequences"]:,} |
+| tokens | {counts["tokens"]:,} |
+| meta-chunks | {counts["meta_chunks"]:,} |
+| negatives | {counts["negatives"]:,} |
+| tokenizer | {tokenizer["name"]}, {tokenizer["vocabulary_size"]:,} tokens, begin {tokenizer["bos_id"]}, end {tokenizer["eos_id"]} |
+| separator | `{separator}` |
+| mode | {config.composition.mode}, meta-chunk at the {config.composition.position}, negatives: {config.mining.negatives} |
+| seed | {config.seed} |
+
+## Load
+
+```python
+{form.LOADING.format(folder="FOLDER")}
+```
+
+## Columns
+
+| column | content |
+|---|---|
+{columns}
+
+`sequences/*.parquet` is the canonical table: for each sequence its root document and its spans; `role` is `meta` or
+`negative`, `document` and `position` name the chunk, `chunk` is its number in the pool, `group` the meta-chunk it stands
+with, `rank` and `score` tell how similar it is to that meta-chunk, and `token_start` and `token_end` where it stands in the
+row. So every training token can be traced to its document. `nextlong verify` proves all of it.
+
+## Sources
+
+{chr(10).join(listed)}
+
+Licence: `{config.license}`. The sources decide the licence; set it with `--license`.
+
+## Configuration
+
+```yaml
+{yaml.safe_dump({"pool": content["pool"]["config"], "dataset": content["config"]}, sort_keys=False).strip()}
+```
+"""

@@ -1,0 +1,40 @@
+"""Checksums: every file that a receipt names is there, byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nextlong.execution.files import checksum
+from nextlong.execution.local import Executor
+from nextlong.execution.progress import Progress, advance
+from nextlong.execution.tasks import Ledger
+from nextlong.verification.report import Failure, Report
+
+
+def verify_files(folder: Path, executor: Executor, progress: Progress, report: Report) -> None:
+    """Read every output of every receipt of the folder again, and add what is found to the report."""
+    ledger = Ledger(folder)
+    outputs = [
+        (folder / path, entry["checksum"])
+        for stage in ledger.stages()
+        for receipt in ledger.receipts(stage)
+        for path, entry in sorted(receipt.outputs.items())
+    ]
+    with progress.stage("checksums", len(outputs), "files") as show:
+        found = executor.map(_failure, outputs, show)
+    report.checks["files with the recorded checksum"] = len(outputs)
+    report.failures += [failure for failure in found if failure]
+
+
+def _failure(path: Path, expected: str) -> Failure | None:
+    try:
+        if not path.exists():
+            return Failure(str(path), "the file is missing; run the command that made it again")
+        found = checksum(path)
+    finally:
+        advance(1)
+    if found != expected:
+        return Failure(
+            str(path), f"the checksum is {found}, not {expected}: the file was damaged; delete it and run the command again"
+        )
+    return None

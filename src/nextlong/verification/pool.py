@@ -1,0 +1,70 @@
+"""The invariants of a pool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nextlong.execution.arrow import open_arrow
+from nextlong.execution.local import Executor
+from nextlong.execution.progress import Progress, advance
+from nextlong.pool import layout
+from nextlong.pool.pool import Pool
+from nextlong.verification.files import verify_files
+from nextlong.verification.report import Failure, Report
+
+# A float16 vector of length one has this length up to rounding: 2^-11 an element at most.
+_LENGTH_TOLERANCE = 2e-3
+
+
+def verify_pool(folder: Path, executor: Executor, progress: Progress) -> Report:
+    """Prove that documents, chunks, fingerprints and vectors belong together and are whole.
+
+    Raises:
+        NextlongError: the pool is not finished, so there is nothing to verify.
+    """
+    report = Report("pool")
+    pool = Pool(folder)
+    verify_files(folder, executor, progress, report)
+    if report.failures:
+        return report  # what is damaged cannot be read further
+    with progress.stage("shards", len(pool.shards), "shards") as show:
+        found = executor.map(_shard_failures, [(folder, shard) for shard in pool.shards], show)
+    report.failures += [failure for failures in found for failure in failures]
+    if len(np.unique(pool.keys)) != pool.documents:
+        report.failures.append(Failure(str(folder / layout.CATALOG), "two documents share a key"))
+    report.checks |= {
+        "documents with an id of their own": pool.documents,
+        "chunks in place, with text, fingerprint and vector": pool.chunks,
+    }
+    for store in sorted((folder / layout.TOKENS).glob("*")):
+        verify_files(store, executor, progress, report)
+    return report
+
+
+def _shard_failures(folder: Path, shard: str) -> list[Failure]:
+    path = folder / layout.CHUNKS / f"{shard}.arrow"
+    chunks = open_arrow(path)
+    documents = open_arrow(folder / layout.DOCUMENTS / f"{shard}.arrow")
+    counts = documents.column("chunks").to_numpy()
+    expected_documents = np.repeat(np.arange(len(counts)), counts)
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    failures = []
+    if not np.array_equal(chunks.column("document").to_numpy(), expected_documents):
+        failures.append(Failure(str(path), "chunks do not belong to the documents that the documents shard counts"))
+    elif not np.array_equal(chunks.column("position").to_numpy(), np.arange(chunks.num_rows) - starts):
+        failures.append(Failure(str(path), "positions of chunks have gaps"))
+    blank = [row for row, text in enumerate(chunks.column("text").to_pylist()) if not text.strip()]
+    if blank:
+        failures.append(Failure(f"{path}, row {blank[0]}", "the chunk is blank"))
+    vectors_path = folder / layout.VECTORS / f"{shard}.npy"
+    vectors = np.load(vectors_path, mmap_mode="r")
+    lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
+    wrong = np.flatnonzero(~((np.abs(lengths - 1) < _LENGTH_TOLERANCE) | (lengths == 0)))
+    if len(vectors) != chunks.num_rows:
+        failures.append(Failure(str(vectors_path), f"{len(vectors)} vectors for {chunks.num_rows} chunks"))
+    elif len(wrong):
+        failures.append(Failure(f"{vectors_path}, row {wrong[0]}", f"the vector's length is {lengths[wrong[0]]}, not 1"))
+    advance(1)
+    return failures
