@@ -1,0 +1,186 @@
+"""Which chunks can be joined by their tokens: tests of a chunk's first and last characters against hostile neighbours.
+
+A tokenizer that splits text into words with a pattern decides at a join from few characters: the last of the chunk
+before, the separator, the first of the chunk after. So a chunk's *head* (its leading white space and the character after
+it) is tried behind a panel of tails, and its *tail* in front of a panel of heads; in each trial the encoding of the whole
+must equal the tokens put together from the parts. There are few different heads and tails, so the trials of a corpus take
+next to no time.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import numpy as np
+
+from nextlong.tokenization.tokenizer import Tokenizer, Tokens
+from nextlong.tokenization.units import MAX_LEAD
+
+# The plain neighbour of every chunk while it is tokenised. A letter: patterns attach separators to white space,
+# punctuation and digits more readily.
+PROBE = "a"
+
+# White space at the edge of a chunk that is longer than this is not tried; such a chunk counts as touching its neighbour.
+_LONGEST_WHITE = 48
+
+# Characters that patterns treat in different ways, as the end of the chunk before …
+_TAILS: tuple[str, ...] = (
+    *("a", "B", "a ", "a  ", "a\t", "a\n", "a\n\n", "a\r\n", "a \n ", "1", "12", ".", ");", "*/", "=", "'", "_", "<", "-"),
+    *("。", "字", "e\u0301", "\U0001f642", "\u00a0", "\u200d", "\u2028", "\x00"),
+)
+# … and as the beginning of the chunk after.
+_HEADS: tuple[str, ...] = (
+    *("a", "B", " a", "  a", "\ta", "\na", "\n\na", "\r\na", " \n a", "1", "12", ".", "//", "=", "'s", "_", ">", "-"),
+    *("。", "字", "\u0301a", "\u3099a", "\U0001f642", "\u00a0a", "\u200da", "\u2028a", "\x00"),
+)
+
+# Trials of one library call; keeps memory flat when a batch brings many new edges.
+_TRIALS_AT_ONCE = 20_000
+
+# Tokens that reach across a separator, tried when a joiner is made.
+_MOST_STRADDLERS = 200
+
+
+class Edges:
+    """Tests heads and tails of chunks for one tokenizer and separator, and remembers the results.
+
+    Attributes:
+        neutral: the tokens of two probes with the separator between them.
+        separator_tokens: those without the probes' tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, separator: str) -> None:
+        self._tokenizer = tokenizer
+        self._separator = separator
+        (self.neutral,) = tokenizer.encode_batch([PROBE + separator + PROBE])
+        self.separator_tokens: Tokens = self.neutral[1:-1]
+        self._tail_panel = dict(zip(_TAILS, self.in_context(_TAILS), strict=True))
+        self._head_panel = dict(zip(_HEADS, self.in_context(_HEADS), strict=True))
+        # Longest first: where several begin (end) a chunk, libraries take the longest.
+        self._added = tuple(sorted((t for t in tokenizer.added_texts if t.strip()), key=len, reverse=True))
+        self._heads: dict[str, int | None] = {}
+        self._tails: dict[str, bool] = {}
+        self.opens = self._opens()
+
+    def in_context(self, texts: Sequence[str]) -> list[Tokens]:
+        """Each text encoded between two probes, with a separator on either side."""
+        left, right = PROBE + self._separator, self._separator + PROBE
+        return self._tokenizer.encode_batch([left + text + right for text in texts])
+
+    def heads(self, texts: Sequence[str]) -> list[int | None]:
+        """For each chunk None where its head leaves the separator before it alone; else its `lead` (see ``Unit``)."""
+        keys = [head_of(text, self._added) for text in texts]
+        self._test_heads(dict.fromkeys(key for key in keys if key is not None and key not in self._heads))
+        return [0 if key is None else self._heads[key] for key in keys]
+
+    def tails(self, texts: Sequence[str]) -> list[bool]:
+        """For each chunk whether its tail leaves the separator after it alone, whatever follows."""
+        keys = [tail_of(text, self._added) for text in texts]
+        self._test_tails(dict.fromkeys(key for key in keys if key is not None and key not in self._tails))
+        return [key is not None and self._tails[key] for key in keys]
+
+    def straddling_pairs(self) -> list[list[str]]:
+        """Pairs of chunks such that a token of the vocabulary has the separator inside and both chunks' edges beside it."""
+        found = (text for text in self._tokenizer.token_texts() if self._separator in text.strip())
+        pairs = []
+        for text in islice(found, _MOST_STRADDLERS):
+            before, _, after = text.partition(self._separator)
+            if before and after:
+                pairs.append([PROBE + " " + before, after + " " + PROBE])
+        return pairs
+
+    def _opens(self) -> bool:
+        """Whether a plain chunk at the start of a text has the same tokens as after a separator."""
+        texts = [head for head in _HEADS if head[0].isalnum() and self.head_fits(self._head_panel[head])]
+        at_start = self._tokenizer.encode_batch([text + self._separator + PROBE for text in texts])
+        return bool(texts) and all(
+            np.array_equal(alone, self._head_panel[text][len(self.neutral) - 1 :])
+            for text, alone in zip(texts, at_start, strict=True)
+        )
+
+    def _test_heads(self, keys: Iterable[str]) -> None:
+        separator = self._separator
+        for group in _groups(keys, _TRIALS_AT_ONCE // len(_TAILS)):
+            alone = self.in_context(group)
+            whole = self.in_context([tail + separator + key for key in group for tail in _TAILS])
+            at_start = self._tokenizer.encode_batch([key + separator + PROBE for key in group])
+            for i, key in enumerate(group):
+                trials = whole[i * len(_TAILS) : (i + 1) * len(_TAILS)]
+                tame = self.head_fits(alone[i]) and all(
+                    np.array_equal(trial, self._after_safe(tail, alone[i]))
+                    for tail, trial in zip(self._tail_panel.values(), trials, strict=True)
+                )
+                if self.opens:
+                    tame = tame and np.array_equal(at_start[i], alone[i][len(self.neutral) - 1 :])
+                self._heads[key] = None if tame else self._lead(key)
+
+    def _test_tails(self, keys: Iterable[str]) -> None:
+        separator, drop = self._separator, len(self.separator_tokens) + 1
+        for group in _groups(keys, _TRIALS_AT_ONCE // len(_HEADS)):
+            alone = self.in_context(group)
+            whole = self.in_context([key + separator + head for key in group for head in _HEADS])
+            for i, key in enumerate(group):
+                trials = whole[i * len(_HEADS) : (i + 1) * len(_HEADS)]
+                self._tails[key] = self.tail_fits(alone[i]) and all(
+                    head[0] == self.neutral[0] and np.array_equal(trial, np.concatenate([alone[i][:-drop], head[1:]]))
+                    for head, trial in zip(self._head_panel.values(), trials, strict=True)
+                )
+
+    def _after_safe(self, tail: Tokens, alone: Tokens) -> Tokens:
+        return np.concatenate([tail[:-1], alone[len(self.neutral) - 1 :]])
+
+    def _lead(self, key: str) -> int:
+        left = PROBE + self._separator
+        _, ends = self._tokenizer.encode_with_ends(left + key + self._separator + PROBE)
+        return min(max(int(np.count_nonzero(ends <= len(left))) - 1, 0), MAX_LEAD)
+
+    def head_fits(self, tokens: Tokens) -> bool:
+        """Whether an encoding in context begins like one of two probes."""
+        return np.array_equal(tokens[: len(self.neutral) - 1], self.neutral[:-1])
+
+    def tail_fits(self, tokens: Tokens) -> bool:
+        """Whether an encoding in context ends like one of two probes."""
+        return len(tokens) > len(self.neutral) and np.array_equal(tokens[1 - len(self.neutral) :], self.neutral[1:])
+
+
+def head_of(text: str, added: tuple[str, ...] = ()) -> str | None:
+    """The beginning of a chunk that decides about the join before it.
+
+    None when the chunk is only white space, or begins with too much of it to be tried.
+    """
+    window = text[: _LONGEST_WHITE + 1]
+    white = len(window) - len(window.lstrip())
+    if white == len(window):
+        return None
+    end = white + 1
+    # Marks belong to the letter before them (normalisation), and what a sign means to a pattern may depend on the next one.
+    if not text[white].isalnum() or unicodedata.category(text[end : end + 1] or "a")[0] == "M":
+        end += 1
+    if added and text.startswith(added, white):  # an added token may swallow the white space beside it
+        end = white + next(len(one) for one in added if text.startswith(one, white))
+    return text[:end]
+
+
+def tail_of(text: str, added: tuple[str, ...] = ()) -> str | None:
+    """The end of a chunk that decides about the join after it.
+
+    None when the chunk is only white space, or ends with too much of it to be tried.
+    """
+    window = text[-_LONGEST_WHITE - 1 :]
+    bare = len(text) - len(window) + len(window.rstrip())
+    if bare == len(text) - len(window):
+        return None
+    start = bare - 1
+    if start and not text[start].isalnum():
+        start -= 1
+    if added and text.endswith(added, 0, bare):
+        start = bare - next(len(one) for one in added if text.endswith(one, 0, bare))
+    return text[start:]
+
+
+def _groups(keys: Iterable[str], size: int) -> Iterable[list[str]]:
+    iterator = iter(keys)
+    while group := list(islice(iterator, size)):
+        yield group

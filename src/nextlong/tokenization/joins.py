@@ -1,0 +1,224 @@
+"""Exact joins: the tokens of a text that is put together from chunks, with every chunk tokenised only once.
+
+Encoding a whole sequence again for every use is slow, and putting the tokens of separately encoded chunks together is
+wrong: the tokens around a separator depend on what stands on either side. A joiner tokenises every chunk between two
+plain neighbours, and tells from its first and last characters whether that is what it gets between others (``edges.py``).
+The few joins where it is not are encoded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from nextlong.tokenization.edges import PROBE, Edges
+from nextlong.tokenization.tokenizer import Tokenizer, Tokens
+from nextlong.tokenization.units import MAX_LEAD, Unit
+
+# Part of the fingerprint of stored units: raise it when units of the same chunk change.
+_UNITS_VERSION = 1
+
+# Joined when a joiner is made, to find out whether the tokenizer decides locally at all.
+_PANEL = (
+    ("The first.", "Second one", "third;"),
+    ("a", " b", "c ", " d", "\te", "f\n", "\ng", "h\n\n", "\n\ni"),
+    ("const x = {", "    return 1;", "}\n", "// note", "/* */", "end."),
+    ("1", "2", "345", "6,", ",7", "8."),
+    ("", "x", "", "", " ", "y", "\n", ""),
+    ("of", "the", "of the", "in", "the world", "and"),
+    ("e", "\u0301x", "\u1100", "\u1161", "\u304b", "\u3099"),
+    ("\u6f22", "\u5b57\u3002", "\u3002\u6f22", "\U0001f469", "\u200d\U0001f466", "\u00a0", "\u2028"),
+    ("don", "'t", "I", "'m", "'", "''", '"', "---", "---"),
+    ("</s>", "<s>", "<|endoftext|>", "# Title", "- item", "* item", "| a |", "| b |"),
+    ("long " * 40, "=" * 80, "x" * 200, "-" * 40 + "\n", "\r\n", "end\r\n", "\r\nstart"),
+)
+
+
+class Joiner:
+    """Joins chunks by their tokens, for one tokenizer and one separator.
+
+    Attributes:
+        separator: the text between two chunks.
+        local: chunks can be joined by their tokens. Where not (a tokenizer whose tokens reach across separators), every
+            join encodes the whole text again: right but slow.
+        exact: joining a panel of hostile chunks gave exactly the tokens of the whole texts.
+        difference: the share of the panel's tokens that differ when units are joined although the tokenizer is not
+            local; 0 where it is.
+        fingerprint: changes whenever the units of the same chunks may change.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, separator: str) -> None:
+        self.tokenizer = tokenizer
+        self.separator = separator
+        self.fingerprint = xxhash.xxh3_128_hexdigest(
+            f"{_UNITS_VERSION} {tokenizer.fingerprint} {len(separator)} {separator} {PROBE}".encode()
+        )
+        self._edges = Edges(tokenizer, separator)
+        self._neutral = self._edges.neutral
+        self._separator_length = len(self._edges.separator_tokens)
+        self.local = len(self._neutral) >= 2
+        self.difference = 0.0
+        panel = [*_PANEL, *self._edges.straddling_pairs()]
+        if self.local:
+            self.difference = self._panel_difference(panel)
+            self.local = self.difference == 0
+        self.exact = self._panel_difference(panel) == 0
+
+    def encode_units(self, texts: Sequence[str]) -> list[Unit]:
+        """Tokenise chunks, each by itself, in one call of the library on all cores."""
+        encoded = self._edges.in_context(texts)
+        if not self.local:
+            skip = max(len(self._neutral) - 1, 0)
+            return [Unit(tokens[skip:-1], carries=False, closed=False, opaque=True) for tokens in encoded]
+        heads, tails = self._edges.heads(texts), self._edges.tails(texts)
+        return [self._unit(*one) for one in zip(encoded, heads, tails, strict=True)]
+
+    def length(self, unit: Unit) -> int:
+        """How many tokens a unit adds to a sequence, where nothing has to be encoded again."""
+        return len(unit.tokens) - (self._separator_length if unit.carries else 0)
+
+    def lengths(self, token_counts: npt.NDArray[np.integer], carries: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """:meth:`length` of many units, from the number of tokens and ``carries`` of each."""
+        return token_counts.astype(np.int64) - self._separator_length * carries.astype(np.int64)
+
+    def encode_text(self, texts: Sequence[str]) -> Tokens:
+        """The whole text encoded at once, as it is when another plain chunk follows: what :meth:`join` must equal.
+
+        These are the tokens of ``separator.join(texts) + separator + "a"`` without the last one.
+        """
+        (tokens,) = self.tokenizer.encode_batch([self.separator.join([*texts, PROBE])])
+        return tokens[:-1]
+
+    def join(
+        self, units: Sequence[Unit], texts: Sequence[str] | Callable[[int], str]
+    ) -> tuple[Tokens, npt.NDArray[np.int32]]:
+        """The tokens of chunks with the separator between them, and where each chunk ends.
+
+        ``join(encode_units(texts), texts)[0]`` equals ``encode_text(texts)``. The text of the sequence begins with the
+        first chunk; the last separator is tokenised as if another plain chunk followed, so a caller may cut it off, or
+        cut anywhere. The number of tokens is the sum of :meth:`length`, except where chunks were encoded again, which
+        may add or remove a few.
+
+        Args:
+            units: of the chunks, in order.
+            texts: the chunks' texts, or a function from a position to one; asked only for chunks that must be encoded
+                again.
+
+        Returns:
+            The tokens (int32), and for each chunk the position after its last token (int32), the separator after it
+            included; the spans cover all tokens. A token that reaches from a separator into the next chunk counts to
+            the next chunk, one that reaches from a chunk into the separator to the chunk.
+        """
+        if not units:
+            return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32)
+        text_of = texts if callable(texts) else texts.__getitem__
+        carries = np.fromiter((unit.carries for unit in units), dtype=bool, count=len(units))
+        closed = np.fromiter((unit.closed for unit in units), dtype=bool, count=len(units))
+        opaque = np.fromiter((unit.opaque for unit in units), dtype=bool, count=len(units))
+        # cuts[i]: the tokens before and from chunk i on do not depend on each other. cuts[0] is the start of the text.
+        cuts = ~opaque
+        cuts[1:] &= ~opaque[:-1] & (~carries[1:] | closed[:-1])
+        cuts[0] &= self._edges.opens and not carries[0]
+        while True:
+            result = self._join_between(cuts, units, text_of, carries)
+            if not isinstance(result, int):
+                return result
+            cuts[result] = False
+
+    def _join_between(
+        self,
+        cuts: npt.NDArray[np.bool_],
+        units: Sequence[Unit],
+        text_of: Callable[[int], str],
+        carries: npt.NDArray[np.bool_],
+    ) -> tuple[Tokens, npt.NDArray[np.int32]] | int:
+        """Join, encoding again each run of chunks without a cut; or a cut that an encoding showed to be wrong."""
+        parts: list[Tokens] = [unit.tokens for unit in units]
+        # How many of a chunk's first tokens count to the chunk before.
+        leads = np.fromiter((unit.lead for unit in units), dtype=np.int64, count=len(units))
+        ends_inside: dict[int, npt.NDArray[np.int64]] = {}
+        starts = [0, *(np.flatnonzero(cuts[1:]) + 1).tolist()]
+        stops = [*starts[1:], len(units)]
+        empty = np.empty(0, dtype=np.int32)
+        for start, stop in zip(starts, stops, strict=True):
+            if stop - start > 1 or (start == 0 and not cuts[0]):
+                run = self._encode_run(start, stop, len(units), text_of, carries)
+                if isinstance(run, int):
+                    return run
+                parts[start], leads[start], ends_inside[start] = run
+                parts[start + 1 : stop] = [empty] * (stop - start - 1)
+        if self._separator_length:
+            for i in (np.flatnonzero(carries & cuts)).tolist():
+                if i:  # what the carrying unit brings along replaces the separator of the run before it
+                    j = starts[np.searchsorted(starts, i) - 1]
+                    parts[j] = parts[j][: -self._separator_length]
+        totals = np.cumsum([len(part) for part in parts], dtype=np.int64)
+        ends = totals.copy()
+        ends[:-1] += np.where(cuts[1:] & carries[1:], leads[1:], 0)
+        for start, inside in ends_inside.items():
+            begin = totals[start] - len(parts[start])
+            ends[start : start + len(inside)] = begin + inside
+        return np.concatenate(parts), ends.astype(np.int32)
+
+    def _encode_run(
+        self, start: int, stop: int, count: int, text_of: Callable[[int], str], carries: npt.NDArray[np.bool_]
+    ) -> tuple[Tokens, int, npt.NDArray[np.int64]] | int:
+        """The chunks from start to stop as one text between plain neighbours (or from the start of the sequence).
+
+        Returns:
+            The tokens, how many of the first count to the chunk before, and the ends of all chunks but the last; or the
+            position of a cut that does not hold.
+        """
+        texts = [text_of(i) for i in range(start, stop)]
+        left = PROBE + self.separator if start else ""
+        tokens, ends = self.tokenizer.encode_with_ends(left + self.separator.join([*texts, PROBE]))
+        skip = 0
+        if start:
+            skip = 1 if carries[start] else len(self._neutral) - 1
+            if not np.array_equal(tokens[:skip], self._neutral[:skip]):
+                return start
+        if stop < count:
+            keep = self._separator_length + 1 if carries[stop] else 1
+            if not np.array_equal(tokens[-keep:], self._neutral[-keep:]):
+                return stop
+        sizes = np.array([len(text) for text in texts[:-1]], dtype=np.int64) + len(self.separator)
+        borders = len(left) + np.cumsum(sizes)
+        ends = np.maximum.accumulate(ends[skip:-1]) if len(ends) > skip + 1 else ends[:0]
+        lead = int(np.searchsorted(ends, len(left), side="right"))
+        return tokens[skip:-1], lead, np.searchsorted(ends, borders, side="right")
+
+    def _unit(self, tokens: Tokens, lead: int | None, tail_is_tame: bool) -> Unit:
+        edges = self._edges
+        closed = tail_is_tame and edges.tail_fits(tokens)
+        ends_well = len(tokens) > 1 and tokens[-1] == self._neutral[-1]
+        if lead is None and ends_well and edges.head_fits(tokens):
+            return Unit(tokens[len(self._neutral) - 1 : -1], carries=False, closed=closed)
+        if lead is not None and ends_well and tokens[0] == self._neutral[0]:
+            if lead == 0 and edges.head_fits(tokens):
+                lead = min(self._separator_length, MAX_LEAD)
+            return Unit(tokens[1:-1], carries=True, closed=closed, lead=lead)
+        return Unit(tokens[len(self._neutral) - 1 : -1], carries=False, closed=False, opaque=True)
+
+    def _panel_difference(self, panel: Sequence[Sequence[str]]) -> float:
+        """The share of tokens that differ between joined and whole, over all runs of each list of chunks."""
+        wrong = total = 0
+        for chunks in panel:
+            units = self.encode_units(chunks)
+            for start in range(len(chunks) - 1):
+                joined, _ = self.join(units[start:], chunks[start:])
+                whole = self.encode_text(chunks[start:])
+                total += len(whole)
+                if not np.array_equal(joined, whole):
+                    wrong += _differing(joined, whole)
+        return wrong / total if total else 0.0
+
+
+def _differing(joined: Tokens, whole: Tokens) -> int:
+    """Tokens of ``whole`` between the first and the last difference, at least one."""
+    shorter = min(len(joined), len(whole))
+    head = int(np.argmin(np.append(joined[:shorter] == whole[:shorter], False)))
+    tail = int(np.argmin(np.append(joined[::-1][:shorter] == whole[::-1][:shorter], False)))
+    return max(len(whole) - head - tail, 1)

@@ -1,0 +1,126 @@
+"""What a tokenizer is here, and how one is found by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from nextlong.errors import UsageError
+
+Tokens = npt.NDArray[np.int32]
+
+TIKTOKEN_PREFIX = "tiktoken:"
+
+# A name on the Hugging Face hub: `name` or `owner/name`.
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+# Texts that lose something in tokenizers that normalise: white space at the ends and in runs, composed and decomposed
+# letters, compatibility forms, control characters, characters that are rarely in a vocabulary.
+_REVERSIBILITY_PANEL = (
+    "plain words, 1234567 digits",
+    " leading",
+    "  two leading",
+    "\u00a0no-break space first",
+    "trailing ",
+    "trailing  \n",
+    "\n\n\n  blank lines \t\n\n",
+    "a\r\nb\rc\u2028d\u0085e",
+    "cafe\u0301 caf\u00e9 \ufb01 \u2167 \uff21",
+    "\u1100\u1161\u11a8 \u6f22\u5b57\u3002 \u0e17\u0e14\u0e2a\u0e2d\u0e1a",
+    "\U0001f469\u200d\U0001f469\u200d\U0001f466 \U0001f3f3\ufe0f",
+    "nul \x00 bell \x07 \x7f \ufeff \ufffd",
+    "it 's don't , . ! \u2581 <s> </s> <unk>",
+)
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Turns text into tokens and back, without ever adding or recognising special tokens.
+
+    Attributes:
+        name: as the user wrote it, for example ``models/llama-3`` or ``tiktoken:cl100k_base``.
+        fingerprint: a hash of the tokenizer's content; the same wherever its files lie.
+        vocabulary_size: every token id is below it; added tokens are included.
+        bos_id, eos_id: the ids that begin and end a text, or None where the tokenizer defines none.
+        added_texts: added tokens that are not special; in a text they are found before it is split into words.
+        reversible: ``decode(encode(text)) == text`` on a panel of hostile texts.
+    """
+
+    name: str
+    fingerprint: str
+    vocabulary_size: int
+    bos_id: int | None
+    eos_id: int | None
+    added_texts: tuple[str, ...]
+    reversible: bool
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
+        """Encode each text by itself, on all cores.
+
+        No special token is added, and the string of a special token inside a text is plain text: a corpus cannot
+        inject an end of text.
+        """
+        ...
+
+    def encode_with_ends(self, text: str) -> tuple[Tokens, npt.NDArray[np.int64]]:
+        """The tokens of a text, and for each the character offset in the text after its last character.
+
+        A token that holds only some bytes of a character ends after that character.
+        """
+        ...
+
+    def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> str:
+        """The text of tokens; special tokens appear as they are written."""
+        ...
+
+    def token_texts(self) -> list[str]:
+        """The text of every token that is whole characters, special tokens left out, in no particular order."""
+        ...
+
+
+def load_tokenizer(spec: str) -> Tokenizer:
+    """Find and load a tokenizer.
+
+    Args:
+        spec: a folder with a ``tokenizer.json`` (begin and end tokens are read from the JSON files beside it), the path
+            of a ``tokenizer.json``, the name of a model on the Hugging Face hub, or ``tiktoken:ENCODING`` where ENCODING
+            is ``cl100k_base``, ``o200k_base`` … or comes from an installed tiktoken plugin.
+
+    Raises:
+        UsageError: there is no such tokenizer, or the folder has only a SentencePiece model.
+        NextlongError: it is there but cannot be read or downloaded.
+    """
+    if spec.startswith(TIKTOKEN_PREFIX):
+        from nextlong.tokenization.tiktoken_encoding import load_tiktoken
+
+        return load_tiktoken(spec.removeprefix(TIKTOKEN_PREFIX))
+    from nextlong.tokenization.huggingface import load_from_folder, load_from_hub
+
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return load_from_folder(path, name=spec)
+    if path.is_file():
+        if path.suffix != ".json":
+            raise UsageError(
+                f"The tokenizer {spec} is not a tokenizer.json.",
+                "Give the folder that holds a tokenizer.json, or convert the model with transformers: "
+                "`AutoTokenizer.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)`.",
+            )
+        return load_from_folder(path.parent, name=spec, file=path.name)
+    if _HUB_NAME.fullmatch(spec):
+        return load_from_hub(spec)
+    raise UsageError(
+        f"There is no tokenizer at {spec}.",
+        "Give a folder with a tokenizer.json, a Hugging Face name like `owner/model`, or `tiktoken:cl100k_base`.",
+    )
+
+
+def is_reversible(encode_batch: Callable[[Sequence[str]], list[Tokens]], decode: Callable[[Tokens], str]) -> bool:
+    """Whether decoding gives back every text of a panel of hostile texts."""
+    encoded = encode_batch(_REVERSIBILITY_PANEL)
+    return all(decode(ids) == text for ids, text in zip(encoded, _REVERSIBILITY_PANEL, strict=True))

@@ -1,0 +1,71 @@
+"""Units: what a chunk is once it is tokenised, and how units lie in flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nextlong.tokenization.tokenizer import Tokens
+
+# Flags of a packed unit, one byte: three bits, and above them `lead`.
+_CARRIES, _CLOSED, _OPAQUE = 1, 2, 4
+_LEAD_SHIFT = 3
+MAX_LEAD = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A chunk's tokens, as they are between two other chunks.
+
+    Attributes:
+        tokens: the tokens of the chunk and of the separator after it; of a carrying unit also those of the separator
+            before it.
+        carries: the chunk's head may change how the separator before it is tokenised (leading white space, say), so the
+            unit brings the tokens of that separator along.
+        closed: the separator after the chunk has the same tokens as between plain words, and keeps them apart from the
+            chunk whatever comes next; so a carrying unit can replace them.
+        opaque: the chunk cannot be joined by its tokens at all.
+        lead: of a carrying unit, how many of its first tokens lie wholly in the separator before the chunk.
+    """
+
+    tokens: Tokens
+    carries: bool
+    closed: bool
+    opaque: bool = False
+    lead: int = 0
+
+
+def pack(units: Sequence[Unit]) -> tuple[Tokens, npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Units as flat arrays.
+
+    Returns:
+        The tokens of all units (int32), where each unit begins with the total at the end (int64, one more than units),
+        and a byte of flags per unit.
+    """
+    offsets = np.zeros(len(units) + 1, dtype=np.int64)
+    np.cumsum([len(unit.tokens) for unit in units], out=offsets[1:])
+    flat = np.concatenate([unit.tokens for unit in units]) if units else np.empty(0, dtype=np.int32)
+    flags = [
+        _CARRIES * unit.carries | _CLOSED * unit.closed | _OPAQUE * unit.opaque | unit.lead << _LEAD_SHIFT for unit in units
+    ]
+    return flat.astype(np.int32, copy=False), offsets, np.array(flags, dtype=np.uint8)
+
+
+def unpack(tokens: Tokens, flags: int) -> Unit:
+    """A unit from its slice of the flat tokens (not copied) and its byte of flags."""
+    flags = int(flags)
+    return Unit(tokens, bool(flags & _CARRIES), bool(flags & _CLOSED), bool(flags & _OPAQUE), flags >> _LEAD_SHIFT)
+
+
+def unpack_all(flat: Tokens, offsets: npt.NDArray[np.int64], flags: npt.NDArray[np.uint8]) -> list[Unit]:
+    """All units of flat arrays, as views of them."""
+    bounds = offsets.tolist()
+    return [unpack(flat[start:end], flag) for start, end, flag in zip(bounds[:-1], bounds[1:], flags.tolist(), strict=True)]
+
+
+def carrying(flags: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Which packed units carry the separator before them."""
+    return (flags & _CARRIES).astype(bool)
