@@ -1,0 +1,176 @@
+"""The Python interface: the same verbs and keys as on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nextlong.config import DatasetConfig, PoolConfig, Recipe, load_recipe, merged
+from nextlong.dataset.describe import load_dataset_card
+from nextlong.dataset.synthesize import synthesize_from
+from nextlong.errors import UsageError
+from nextlong.execution.local import LocalExecutor
+from nextlong.execution.progress import Progress, Quiet
+from nextlong.execution.run import PLAN
+from nextlong.pool.build import build
+from nextlong.pool.pool import Pool
+from nextlong.verification.report import Report
+from nextlong.verification.verify import verify_path
+
+# Where `synthesize` straight from a corpus puts the pool, below the dataset's folder.
+POOL_INSIDE = "pool"
+
+
+def build_pool(
+    inputs: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    recipe: str | Path | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    strict: bool = False,
+    progress: Progress | None = None,
+    **sections: dict[str, Any],
+) -> Pool:
+    """Make a pool from a corpus, or finish one that was begun.
+
+    Args:
+        inputs: files, folders, patterns, URLs, ``hf:NAME`` or ``demo``.
+        out: the pool's folder.
+        recipe: a recipe file whose ``pool`` section is the base.
+        workers: processes; None for all cores.
+        overwrite: do again what depends on a changed configuration or corpus.
+        strict: make a bad row fatal.
+        progress: where to show it; None shows nothing.
+        **sections: ``corpus``, ``chunking``, ``encoder`` and ``index``, each a dictionary of keys of
+            :class:`~nextlong.config.PoolConfig`.
+
+    Raises:
+        UsageError: a key or value makes no sense, or ``out`` holds something else.
+        NextlongError: the corpus cannot be used.
+
+    >>> pool = build_pool("corpus.jsonl.zst", "pool", chunking={"granularity": 1024})  # doctest: +SKIP
+    """
+    paths = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    changes: dict[str, Any] = {name: dict(section) for name, section in sections.items()}
+    if paths:
+        changes["corpus"] = changes.get("corpus", {}) | {"inputs": tuple(str(path) for path in paths)}
+    config: PoolConfig = merged(_base(recipe).pool, changes, "build_pool(…)")
+    if not config.corpus.inputs:
+        raise UsageError("No corpus is given.", "Name files, folders, patterns, hf:NAME, or demo.")
+    return build(config, Path(out), LocalExecutor(workers), progress or Quiet(), overwrite, strict)
+
+
+def synthesize(
+    source: str | Path | Sequence[str | Path] | Pool,
+    out: str | Path,
+    *,
+    recipe: str | Path | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    strict: bool = False,
+    progress: Progress | None = None,
+    pool: dict[str, dict[str, Any]] | None = None,
+    **keys: Any,
+) -> dict[str, Any]:
+    """Make a dataset from a pool, or from a corpus (the pool is then made in ``out/pool``).
+
+    Args:
+        source: a pool, its folder, or a corpus as for :func:`build_pool`.
+        out: the dataset's folder.
+        recipe: a recipe file; its ``dataset`` section is the base (and its ``pool`` section, if a pool is made).
+        workers: processes; None for all cores.
+        overwrite: do again what depends on a changed configuration.
+        strict: make a bad row fatal, if a pool is made.
+        progress: where to show it; None shows nothing.
+        pool: sections of the pool's configuration, if one is made.
+        **keys: ``length``, ``tokens`` or ``roots``, ``tokenizer``, ``seed``, ``format``, ``license``, and the
+            dictionaries ``mining`` and ``composition``: see :class:`~nextlong.config.DatasetConfig`.
+
+    Returns:
+        What :func:`load_dataset_card` returns.
+
+    Raises:
+        UsageError: a key or value makes no sense, or ``out`` holds something else.
+        NextlongError: the pool has too little text, …
+
+    >>> synthesize("pool", "data", length="128K", tokens="100M", tokenizer="gpt2")["counts"]  # doctest: +SKIP
+    """
+    base = _base(recipe).dataset
+    if keys.get("tokens") is not None or keys.get("roots") is not None:
+        base = base.model_copy(update={"tokens": None, "roots": None})  # the recipe's size gives way to either
+    config: DatasetConfig = merged(base, keys, "synthesize(…)")
+    shown = progress or Quiet()
+    made = _pool_of(source, Path(out), recipe, workers, overwrite, strict, shown, pool or {})
+    synthesize_from(made, config, Path(out), LocalExecutor(workers), shown, overwrite)
+    return load_dataset_card(out)
+
+
+def verify(
+    path: str | Path,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    pool: str | Path | None = None,
+    tokenizer: str | None = None,
+) -> Report:
+    """Prove the invariants of a pool or a dataset.
+
+    Args:
+        path: its folder.
+        workers: processes; None for all cores.
+        progress: where to show it; None shows nothing.
+        pool: of a dataset whose pool was moved, where it is now.
+        tokenizer: of a dataset whose tokenizer was moved, where it is now.
+
+    Raises:
+        NextlongError: there is nothing finished to verify.
+    """
+    return verify_path(
+        Path(path), LocalExecutor(workers), progress or Quiet(), Path(pool) if pool else None, tokenizer
+    )
+
+
+def _base(recipe: str | Path | None) -> Recipe:
+    return load_recipe(recipe) if recipe is not None else Recipe()
+
+
+def is_pool(path: str | Path) -> bool:
+    """Whether a folder holds a pool, finished or not."""
+    from nextlong.execution.files import read_json
+
+    plan = Path(path) / PLAN
+    return plan.is_file() and read_json(plan).get("kind") == "pool"
+
+
+def _pool_of(
+    source: str | Path | Sequence[str | Path] | Pool,
+    out: Path,
+    recipe: str | Path | None,
+    workers: int | None,
+    overwrite: bool,
+    strict: bool,
+    progress: Progress,
+    sections: dict[str, dict[str, Any]],
+) -> Pool:
+    if isinstance(source, Pool):
+        return source
+    paths = [source] if isinstance(source, str | Path) else list(source)
+    if len(paths) == 1 and is_pool(paths[0]):
+        if sections:
+            raise UsageError(
+                f"{paths[0]} is a pool already, so {', '.join(sorted(sections))} cannot be set here.",
+                "Give these options to `nextlong index`.",
+            )
+        return Pool(Path(paths[0]))
+    return build_pool(
+        paths,
+        out / POOL_INSIDE,
+        recipe=recipe,
+        workers=workers,
+        overwrite=overwrite,
+        strict=strict,
+        progress=progress,
+        **sections,
+    )

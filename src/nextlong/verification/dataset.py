@@ -1,0 +1,149 @@
+"""The invariants of a dataset: files, rows, and what holds over all rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from nextlong.config import DatasetConfig, validated
+from nextlong.dataset import layout
+from nextlong.dataset.describe import load_dataset_card
+from nextlong.dataset.session import Session
+from nextlong.errors import NextlongError
+from nextlong.execution.local import Executor
+from nextlong.execution.progress import Progress, advance
+from nextlong.formats.registry import FORMATS
+from nextlong.pool.pool import Pool
+from nextlong.tokenization.tokenizer import load_tokenizer
+from nextlong.verification.files import verify_files
+from nextlong.verification.report import Failure, Report
+from nextlong.verification.rows import Row, row_failures
+
+# More failures than this say nothing new.
+_MOST_FAILURES_PER_SHARD = 20
+
+
+@dataclass
+class _Shard:
+    """What was seen in one shard."""
+
+    ids: list[str] = field(default_factory=list)
+    roots: list[str] = field(default_factory=list)
+    spans: int = 0
+    negatives: Counter[int] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
+
+
+def verify_dataset(
+    folder: Path, executor: Executor, progress: Progress, pool: Path | None = None, tokenizer: str | None = None
+) -> Report:
+    """Read everything again and prove the invariants.
+
+    Args:
+        folder: the dataset.
+        executor: what reads the shards.
+        progress: where to show it.
+        pool: where the pool is now, if it was moved.
+        tokenizer: where the tokenizer is now, if it was moved.
+
+    Raises:
+        NextlongError: the dataset is not finished, or its pool or tokenizer is not to be found.
+    """
+    report = Report("dataset")
+    session = _session(folder, pool, tokenizer)
+    verify_files(folder, executor, progress, report)
+    if report.failures:
+        return report  # what is damaged cannot be read further
+    names = sorted(path.stem for path in (folder / layout.SEQUENCES).glob("*.parquet"))
+    counts = load_dataset_card(folder)["counts"]
+    with progress.stage("rows", counts["sequences"], "sequences") as show:
+        shards = executor.map(_verify_shard, [(session, name) for name in names], show)
+    report.failures += [failure for shard in shards for failure in shard.failures]
+    report.failures += _failures_over_all(session, shards, counts)
+    config = session.config
+    rows = sum(len(shard.ids) for shard in shards)
+    spans = sum(shard.spans for shard in shards)
+    report.checks |= {
+        f"rows of exactly {config.length:,} tokens": rows,
+        "spans contiguous, traced to the pool, scores equal to the vectors'": spans,
+        "rows whose text is their chunks' text": rows,
+        "root documents, each used once": rows,
+    }
+    if config.composition.mode == "token-exact":
+        report.checks["rows with every meta-chunk whole, in order and in place, budgets even"] = rows
+    if config.mining.negatives != "self-repeat":
+        negatives = sum(shard.negatives.total() for shard in shards)
+        report.checks["negatives, none twice in a row, none of the root document, none a copy"] = negatives
+    return report
+
+
+def _session(folder: Path, pool: Path | None, tokenizer: str | None) -> Session:
+    card = load_dataset_card(folder)
+    opened = Pool(pool or Path(card["pool"]["folder"]))
+    if opened.id != card["pool"]["id"]:
+        raise NextlongError(
+            f"The pool in {opened.folder} is not the one that {folder} was made from: it was changed since, or is another.",
+            "Name the right one with --pool, or make the dataset again.",
+        )
+    config = validated(DatasetConfig, card["config"], where=str(folder / layout.DESCRIPTION))
+    spec = tokenizer or config.tokenizer or ""
+    if load_tokenizer(spec).fingerprint != card["tokenizer"]["fingerprint"]:
+        raise NextlongError(
+            f"The tokenizer {spec} is not the one that {folder} was made with.", "Name the right one with --tokenizer."
+        )
+    return Session(folder, opened.folder, opened.id, spec, card["tokenizer"]["fingerprint"], config)
+
+
+def _verify_shard(session: Session, name: str) -> _Shard:
+    form = FORMATS[session.config.format]
+    sequences = session.folder / layout.SEQUENCES / f"{name}.parquet"
+    written = session.folder / layout.TOKENS / f"{name}{form.SUFFIX}"
+    shard = _Shard()
+    rows = form.read(written)
+    for number, sequence in enumerate(_sequences(sequences)):
+        identity, content = next(rows, ("", ""))
+        where = f"{written}, row {number} ({sequence['id']})"
+        if identity != sequence["id"]:
+            shard.failures.append(Failure(where, f"it is {identity or 'missing'}, not {sequence['id']}"))
+            break
+        if len(shard.failures) < _MOST_FAILURES_PER_SHARD:
+            shard.failures += [Failure(where, what) for what in row_failures(session, Row(sequence, content))]
+        shard.ids.append(sequence["id"])
+        shard.roots.append(sequence["root"])
+        shard.spans += len(sequence["spans"])
+        shard.negatives.update(span["chunk"] for span in sequence["spans"] if span["role"] == "negative")
+        advance(1)
+    if next(rows, None) is not None:
+        shard.failures.append(Failure(str(written), f"it has more rows than {sequences}"))
+    return shard
+
+
+def _sequences(path: Path) -> Iterator[dict[str, object]]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=16):
+            yield from batch.to_pylist()
+
+
+def _failures_over_all(session: Session, shards: list[_Shard], counts: dict[str, int]) -> Iterator[Failure]:
+    where = str(session.folder)
+    ids = [identity for shard in shards for identity in shard.ids]
+    roots = Counter(root for shard in shards for root in shard.roots)
+    if len(ids) != counts["sequences"]:
+        yield Failure(where, f"it has {len(ids):,} sequences, and {layout.DESCRIPTION} says {counts['sequences']:,}")
+    if len(set(ids)) != len(ids):
+        yield Failure(where, "two sequences share an id")
+    for root, amount in roots.most_common(1):
+        if amount > 1:
+            yield Failure(where, f"document {root!r} is the root of {amount} sequences")
+    most = session.config.mining.max_reuse
+    if most is not None:
+        usage: Counter[int] = Counter()
+        for shard in shards:
+            usage.update(shard.negatives)
+        for chunk, amount in usage.most_common(1):
+            if amount > most:
+                yield Failure(where, f"chunk {chunk} is a negative {amount} times; max_reuse is {most}")

@@ -1,0 +1,30 @@
+"""Verification of whatever lies in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nextlong.errors import NextlongError
+from nextlong.execution.files import read_json
+from nextlong.execution.local import Executor
+from nextlong.execution.progress import Progress
+from nextlong.execution.run import PLAN
+from nextlong.verification.dataset import verify_dataset
+from nextlong.verification.pool import verify_pool
+from nextlong.verification.report import Report
+
+
+def verify_path(
+    folder: Path, executor: Executor, progress: Progress, pool: Path | None = None, tokenizer: str | None = None
+) -> Report:
+    """Verify a pool or a dataset; see :func:`verify_pool` and :func:`verify_dataset`.
+
+    Raises:
+        NextlongError: the folder holds neither, or what it holds is not finished.
+    """
+    plan = read_json(folder / PLAN) if (folder / PLAN).exists() else {}
+    if plan.get("kind") == "pool":
+        return verify_pool(folder, executor, progress)
+    if plan.get("kind") == "dataset":
+        return verify_dataset(folder, executor, progress, pool, tokenizer)
+    raise NextlongError(f"{folder} holds neither a pool nor a dataset.", "Name the folder given to --out.")
