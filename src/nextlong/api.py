@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nextlong.config import DatasetConfig, PoolConfig, Recipe, load_recipe, merged
+from nextlong.dataset import layout
 from nextlong.dataset.describe import load_dataset_card
 from nextlong.dataset.synthesize import synthesize_from
 from nextlong.errors import UsageError
@@ -17,9 +18,6 @@ from nextlong.pool.build import build
 from nextlong.pool.pool import Pool
 from nextlong.verification.report import Report
 from nextlong.verification.verify import verify_path
-
-# Where `synthesize` straight from a corpus puts the pool, below the dataset's folder.
-POOL_INSIDE = "pool"
 
 
 def build_pool(
@@ -166,7 +164,7 @@ def _pool_of(
         return Pool(Path(paths[0]))
     return build_pool(
         paths,
-        out / POOL_INSIDE,
+        out / layout.POOL,
         recipe=recipe,
         workers=workers,
         overwrite=overwrite,

@@ -66,8 +66,9 @@ def synthesize_from(
         "pool": pool.id,
         "tokenizer": tokenizer.fingerprint,
     }
-    with claimed(folder, plan, overwrite, progress):
-        (folder / layout.DESCRIPTION).unlink(missing_ok=True)
+    with claimed(folder, plan, overwrite, progress, beside=(layout.POOL,)) as changed:
+        if changed:  # until it is finished again, it is no dataset
+            (folder / layout.DESCRIPTION).unlink(missing_ok=True)
         run = Run(folder, executor, progress)
         _Synthesis(run, session, tokenizer, wanted).do()
 

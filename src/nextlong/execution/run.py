@@ -97,13 +97,17 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def claimed(folder: Path, plan: dict[str, Any], overwrite: bool, progress: Progress) -> Iterator[None]:
-    """Hold the folder for this run.
+def claimed(
+    folder: Path, plan: dict[str, Any], overwrite: bool, progress: Progress, beside: Sequence[str] = ()
+) -> Iterator[bool]:
+    """Hold the folder for this run. The value tells whether it was made with another plan so far.
 
     Args:
         folder: made when missing.
         plan: ``kind`` and ``config`` (and more); written as ``plan.json``, and compared with the one that lies there.
         overwrite: go on although the plan has changed; the stages that depend on the change are then done again.
+        progress: where to say what has changed.
+        beside: names that may be there although the folder is not begun.
 
     Raises:
         UsageError: the folder holds something else, or was made with another configuration and ``overwrite`` is not given.
@@ -112,7 +116,7 @@ def claimed(folder: Path, plan: dict[str, Any], overwrite: bool, progress: Progr
     path = folder / PLAN
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; the output must be a folder.")
-    if folder.exists() and not path.exists() and any(entry.name != LOCK for entry in folder.iterdir()):
+    if folder.exists() and not path.exists() and any(entry.name not in (LOCK, *beside) for entry in folder.iterdir()):
         raise UsageError(
             f"{folder} holds something that is no {plan['kind']}.", "Choose a new or empty folder; nothing was touched."
         )
@@ -124,6 +128,7 @@ def claimed(folder: Path, plan: dict[str, Any], overwrite: bool, progress: Progr
         raise NextlongError(f"Another process is working on {folder}.", "Wait for it to end, or stop it.") from error
     except OSError as error:
         raise NextlongError(f"Cannot write to {folder}: {error.strerror}.", "Choose another folder.") from error
+    changes: list[str] = []
     try:
         if path.exists():
             changes = _changes(read_json(path), plan)
@@ -136,7 +141,7 @@ def claimed(folder: Path, plan: dict[str, Any], overwrite: bool, progress: Progr
                 progress.say(f"changed: {change}")
         remove_leftovers(folder)
         write_json(path, plan)
-        yield
+        yield bool(changes)
     finally:
         lock.release()
 

@@ -18,6 +18,7 @@ from nextlong.execution.run import Run, claimed
 from nextlong.execution.tasks import Receipt, Task
 from nextlong.pool import catalog, embed, fingerprints, indexing, ingest, layout
 from nextlong.pool.pool import Pool
+from nextlong.tokenization.tokenizer import load_tokenizer
 
 # The figures of an ingest receipt that add up over sources.
 _COUNTED = ("documents", "chunks", "characters", "rejected", "blank_chunks")
@@ -46,7 +47,9 @@ def build(
         "config": config.model_dump(mode="json", exclude={"corpus": {"inputs"}}),
         "sources": {source.name: source.fingerprint for source in sources},
     }
-    with claimed(folder, plan, overwrite, progress):
+    with claimed(folder, plan, overwrite, progress) as changed:
+        if changed:  # until it is finished again, it is no pool
+            (folder / layout.DESCRIPTION).unlink(missing_ok=True)
         run = Run(folder, executor, progress)
         ingested = _ingest(run, config, sources, strict)
         described = _catalog(run, ingested)
@@ -60,7 +63,8 @@ def build(
 
 def _ingest(run: Run, config: PoolConfig, sources: Sequence[Source], strict: bool) -> list[Receipt]:
     corpus = config.corpus.model_copy(update={"inputs": ()})  # each task has its own source
-    version = config_hash(corpus, config.chunking, ingest.VERSION, layout.SHARD_CHARACTERS)
+    counts_with = load_tokenizer(config.chunking.tokenizer).fingerprint if config.chunking.tokenizer else None
+    version = config_hash(corpus, config.chunking, counts_with, ingest.VERSION, layout.SHARD_CHARACTERS)
     tasks = [
         Task(
             "ingest",

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import xxhash
 
-from nextlong.chunking import is_blank, make_chunker
+from nextlong.chunking import Chunk, is_blank, make_chunker
 from nextlong.config import ChunkingConfig, CorpusConfig
 from nextlong.corpus import Source, read_source
 from nextlong.errors import NextlongError
@@ -74,9 +74,9 @@ def ingest(
     return Outcome(files, counts["documents"], {"source": source.name, **counts, "reasons": rejects.reasons})
 
 
-def _add(shard: _Shard, document: Document, source: str, chunks: list[Any]) -> int:
+def _add(shard: _Shard, document: Document, source: str, chunks: list[Chunk]) -> int:
     """Append a document and its chunks; returns how many blank chunks were left out (they hold nothing to embed)."""
-    kept = [chunk for chunk in chunks if not is_blank(chunk)]
+    kept = [chunk for chunk in chunks if not is_blank(chunk.text)]
     row = len(shard.documents["id"])
     identity = document.id if document.id is not None else xxhash.xxh3_128_hexdigest(document.text.encode())
     for name, value in zip(

@@ -111,6 +111,12 @@ class Pool:
         """How many chunks a shard holds."""
         return int(self._chunk_ends[shard]) - self.shard_start(shard)
 
+    def characters_of(self, document: int) -> int:
+        """The characters of a document's text."""
+        shard = int(np.searchsorted(self._document_ends, document, side="right"))
+        first = int(self._document_ends[shard - 1]) if shard else 0
+        return int(self._document_batch(shard).column("characters")[document - first].as_py())
+
     def document_ids(self, documents: Ordinals) -> list[str]:
         """The ids of documents, in the order asked for."""
         shards = np.searchsorted(self._document_ends, documents, side="right")

@@ -1,0 +1,145 @@
+"""Options that several subcommands share, named as in the configuration."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+
+from nextlong.errors import NextlongError, UsageError
+from nextlong.execution.progress import Progress, Quiet, Shown
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+_CORPUS, _CHUNKS, _ENCODER, _RUN = "Corpus", "Chunks", "Vectors and index", "Run"
+
+Out = Annotated[Path, typer.Option("--out", help="The folder to write.", show_default=False)]
+Recipe = Annotated[Path | None, typer.Option(help="A recipe file; options override it.", show_default=False)]
+
+TextColumn = Annotated[str | None, typer.Option(help="Column of the text. [default: text]", rich_help_panel=_CORPUS)]
+IdColumn = Annotated[
+    str | None, typer.Option(help="Column of the id. [default: id where there is one, else from the text]", rich_help_panel=_CORPUS)
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Make a bad row fatal.", rich_help_panel=_CORPUS)]
+
+Chunker = Annotated[
+    str | None, typer.Option(help="lossless, paper or tokens. [default: lossless]", rich_help_panel=_CHUNKS)
+]
+Granularity = Annotated[
+    str | None,
+    typer.Option(help="Size of a chunk in characters (tokens for `tokens`). [default: 2048]", rich_help_panel=_CHUNKS),
+]
+Cap = Annotated[
+    str | None, typer.Option(help="Most characters of a chunk. [default: twice the granularity]", rich_help_panel=_CHUNKS)
+]
+ChunkTokenizer = Annotated[
+    str | None, typer.Option(help="What the chunker `tokens` counts with.", rich_help_panel=_CHUNKS, show_default=False)
+]
+
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        help="static, minilm, lsa, sentence-transformers:NAME or endpoint:URL. [default: static]", rich_help_panel=_ENCODER
+    ),
+]
+Window = Annotated[
+    int | None, typer.Option(help="Most characters encoded at once; a chunk is the mean of its windows.", rich_help_panel=_ENCODER)
+]
+BatchSize = Annotated[int | None, typer.Option(help="Texts per call of the model.", rich_help_panel=_ENCODER)]
+Dimensions = Annotated[int | None, typer.Option(help="Width of the vectors.", rich_help_panel=_ENCODER)]
+Prompt = Annotated[str | None, typer.Option(help="Text put before every chunk.", rich_help_panel=_ENCODER)]
+Device = Annotated[str | None, typer.Option(help="cuda, cpu, … for sentence-transformers.", rich_help_panel=_ENCODER)]
+EndpointModel = Annotated[
+    str | None, typer.Option("--endpoint-model", help="Model name in an endpoint's requests.", rich_help_panel=_ENCODER)
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let a hub model run its own code here.", rich_help_panel=_ENCODER)
+]
+IndexKind = Annotated[str | None, typer.Option("--index", help="flat, ivf or auto. [default: auto]", rich_help_panel=_ENCODER)]
+RecallTarget = Annotated[
+    float | None, typer.Option(help="Share of exact neighbours that ivf must find. [default: 0.95]", rich_help_panel=_ENCODER)
+]
+
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes. [default: one a core]", rich_help_panel=_RUN)]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Do again what depends on a changed configuration.", rich_help_panel=_RUN)
+]
+Plan = Annotated[bool, typer.Option("--plan", help="Print what would be done, and stop.", rich_help_panel=_RUN)]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.", rich_help_panel=_RUN)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=_RUN)]
+
+
+def pool_sections(
+    text_column: str | None,
+    id_column: str | None,
+    chunker: str | None,
+    granularity: str | None,
+    cap: str | None,
+    chunk_tokenizer: str | None,
+    encoder: str | None,
+    window: int | None,
+    batch_size: int | None,
+    dimensions: int | None,
+    prompt: str | None,
+    device: str | None,
+    endpoint_model: str | None,
+    trust_remote_code: bool,
+    index: str | None,
+    recall_target: float | None,
+) -> dict[str, dict[str, object]]:
+    """The options of a pool as sections of its configuration; what is not given is left out."""
+    sections: dict[str, dict[str, object]] = {
+        "corpus": {"text_column": text_column, "id_column": id_column},
+        "chunking": {"chunker": chunker, "granularity": granularity, "cap": cap, "tokenizer": chunk_tokenizer},
+        "encoder": {
+            "name": encoder,
+            "window": window,
+            "batch_size": batch_size,
+            "dimensions": dimensions,
+            "prompt": prompt,
+            "device": device,
+            "model": endpoint_model,
+            "trust_remote_code": trust_remote_code or None,
+        },
+        "index": {"kind": index, "recall_target": recall_target},
+    }
+    given = {name: {key: value for key, value in section.items() if value is not None} for name, section in sections.items()}
+    return {name: section for name, section in given.items() if section}
+
+
+def shown(quiet: bool, as_json: bool) -> Progress:
+    """Progress for the terminal; none with ``--quiet``."""
+    return Quiet() if quiet or as_json else Shown()
+
+
+def friendly(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Errors for people, and the exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+
+    @wraps(command)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
+        try:
+            return command(*args, **kwargs)
+        except NextlongError as error:
+            console.print(f"error: {printable(error.message)}")
+            if error.hint:
+                console.print(f"  {printable(error.hint)}")
+            raise typer.Exit(WRONG_USAGE if isinstance(error, UsageError) else FAILED) from error
+        except KeyboardInterrupt as error:
+            console.print("Interrupted. Run the same command again to go on: what is finished is kept.")
+            raise typer.Exit(INTERRUPTED) from error
+
+    return run
+
+
+def printable(text: str) -> str:
+    """Text from a corpus, safe for a terminal: control characters become visible escapes."""
+    return "".join(character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text)

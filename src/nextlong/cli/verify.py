@@ -1,0 +1,45 @@
+"""``nextlong verify``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import nextlong
+from nextlong.cli import options
+from nextlong.cli.options import printable
+
+# How many failures are printed; the first one is the one to look at.
+_SHOWN_FAILURES = 5
+
+
+def verify(
+    path: Annotated[Path, typer.Argument(help="Folder of a pool or a dataset.")],
+    pool: Annotated[Path | None, typer.Option(help="Where the dataset's pool is now, if it was moved.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Where the dataset's tokenizer is now, if it was moved.")] = None,
+    workers: options.Workers = None,
+    quiet: options.QuietOption = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Read everything again and prove that it is what it should be."""
+    report = nextlong.verify(
+        path, workers=workers, progress=options.shown(quiet, as_json), pool=pool, tokenizer=tokenizer
+    )
+    if as_json:
+        typer.echo(json.dumps({**dataclasses.asdict(report), "ok": report.ok}))
+    else:
+        if not quiet:
+            for what, amount in report.checks.items():
+                typer.echo(f"  {amount:>12,}  {what}")
+        for failure in report.failures[:_SHOWN_FAILURES]:
+            typer.echo(f"FAILED  {printable(str(failure))}", err=True)
+        if len(report.failures) > _SHOWN_FAILURES:
+            typer.echo(f"and {len(report.failures) - _SHOWN_FAILURES:,} more", err=True)
+        if not quiet:
+            typer.echo(f"{path}: the {report.kind} " + ("is verified." if report.ok else "is NOT what it should be."))
+    if not report.ok:
+        raise typer.Exit(options.FAILED)
