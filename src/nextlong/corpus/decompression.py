@@ -12,9 +12,9 @@ from nextlong.corpus.source import open_binary, reading_error
 
 BLOCK_BYTES = 1 << 20
 
-# A compressed block of 4 bytes can hold 128 KiB of zeros, and a Zstandard object gives all it can at once: small bites
-# bound the memory that a very compressible file takes, at a microsecond a bite.
-ZSTD_BITE_BYTES = 4096
+# Some bytes of compressed data can hold 128 KiB of the same, and a Zstandard object gives at once all that its input
+# holds: small bites bound the memory that a very compressible file takes. 4 KiB would be 3 % faster, and take 135 MB.
+ZSTD_BITE_BYTES = 256
 
 # Corpora made with `zstd --long=31` need it; memory is taken only for frames that ask for it.
 ZSTD_MOST_WINDOW_BYTES = 1 << 31

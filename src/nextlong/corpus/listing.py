@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -200,7 +201,9 @@ def _remote_entry(given: str, given_path: str, base: str, relative: str, name: s
     """The entry of ``name``, spelled with the protocol, host and user of ``given``, whose own path is ``given_path``."""
     before = given.rstrip("/").removesuffix(given_path.rstrip("/"))
     size = info.get("size")
-    version = "-".join(str(info[key]) for key in _VERSION_KEYS if info.get(key) is not None)
+    values = [info[key] for key in _VERSION_KEYS if info.get(key) is not None]
+    # One storage may tell the same time as a number in a listing and as a datetime for a single file.
+    version = "-".join(str(value.timestamp() if isinstance(value, datetime) else value) for value in values)
     location = before + name
     return Entry(before + base, relative, location, size, f"{size}-{version}", location)
 

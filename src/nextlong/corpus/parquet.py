@@ -34,9 +34,11 @@ def read_parquet(source: Source, config: CorpusConfig) -> Iterator[Document | Re
         try:
             table = pq.ParquetFile(opened, buffer_size=READ_BUFFER_BYTES)
             columns = needed_columns(table.schema_arrow, source.name, config)
-            for batch in table.iter_batches(batch_size=ROWS_PER_BATCH, columns=columns):
-                yield from documents_of_batch(batch, row, config)
-                row += batch.num_rows
+            # Group by group: a batch over two groups would be lost with the second, and its good rows with it.
+            for group in range(table.num_row_groups):
+                for batch in table.iter_batches(ROWS_PER_BATCH, row_groups=[group], columns=columns):
+                    yield from documents_of_batch(batch, row, config)
+                    row += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             # Arrow reports damaged content as an OSError too; those of the system carry a number.
             if isinstance(error, OSError) and error.errno is not None:
