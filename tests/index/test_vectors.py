@@ -46,6 +46,14 @@ def test_pickling_sends_paths_not_vectors(tmp_path):
     np.testing.assert_array_equal(received.take(np.arange(5000)), vectors)
 
 
+def test_a_vector_that_is_not_finite_is_named(tmp_path):
+    vectors = clustered(20, 4)
+    vectors[13, 2] = np.nan
+    pool = shards(tmp_path, vectors, [10, 10])
+    with pytest.raises(NextlongError, match=r"row 3 \(from 0\) of .*00001\.npy"):
+        list(pool.blocks(6))
+
+
 def test_bad_shards_are_named(tmp_path):
     good, wide, single, flat = (tmp_path / f"{name}.npy" for name in ("good", "wide", "single", "flat"))
     np.save(good, clustered(10, 4))

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from nextlong.index.protocol import rounding_error
 from nextlong.index.threads import row_threads
 from nextlong.index.vectors import Float32s, Float64s, Ordinals
 
@@ -66,14 +67,6 @@ def assigned(vectors: Float32s, centroids: Float32s, threads: int) -> tuple[Ordi
     with row_threads(threads) as each:
         each(part, _slices(len(vectors), max(1, _SCORES // len(centroids))))
     return nearest, scores
-
-
-def rounding_error(left: Float32s, right: Float32s) -> float:
-    """The most that a float32 inner product of a row of one and a row of the other can be off, whatever the order."""
-    norms = [float(np.sqrt(np.einsum("nd,nd->n", side, side).max(initial=0.0))) for side in (left, right)]
-    # Higham's bound d·u / (1 − d·u) on Σ|a·b| ≤ |a|·|b|, with u = 2^-24; 1 % more covers the denominator and the norms.
-    bound: float = 1.01 * (left.shape[1] + 1) * 2.0**-24 * norms[0] * norms[1]
-    return bound
 
 
 def nearest_lists(queries: Float32s, centroids: Float64s, sizes: Ordinals, probes: int, wanted: int) -> Ordinals:

@@ -14,7 +14,7 @@ from nextlong.index.centroids import assigned, nearest_lists, trained_centroids
 from nextlong.index.flat import FlatIndex
 from nextlong.index.protocol import checked, rescored
 from nextlong.index.recall import recall_at_k, without_self
-from nextlong.index.threads import faiss_threads, row_threads, thread_count
+from nextlong.index.threads import faiss_threads, thread_count
 from nextlong.index.vectors import Float32s, Ordinals, VectorShards
 
 # Recall is measured at this many neighbours: a 128K sequence takes about 130 negatives of ~3 meta-chunks, after filters.
@@ -120,17 +120,10 @@ class IvfIndex:
         ordinals = np.full((len(queries), k), -1, dtype=np.int64)
         threads = thread_count(self._threads)
         batch = max(1, min(_SEARCHED, _CANDIDATES // fetched))
-        part = max(1, min(64, -(-batch // threads)))
         for start in range(0, len(queries), batch):
-            candidates = self._candidates(queries[start : start + batch], k, fetched, threads)
-
-            def score(low: int, start: int = start, candidates: Ordinals = candidates) -> None:
-                rows = slice(start + low, min(start + low + part, start + len(candidates)))
-                found = rescored(queries[rows], candidates[low : low + part], self.vectors, k)
-                scores[rows], ordinals[rows] = found
-
-            with row_threads(threads) as each:
-                each(score, range(0, len(candidates), part))
+            rows = slice(start, start + batch)
+            candidates = self._candidates(queries[rows], k, fetched, threads)
+            scores[rows], ordinals[rows] = rescored(queries[rows], candidates, self.vectors, k, threads)
         return scores, ordinals
 
     def _candidates(self, queries: Float32s, k: int, fetched: int, threads: int) -> Ordinals:

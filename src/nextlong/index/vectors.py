@@ -80,15 +80,29 @@ class VectorShards:
 
         Yields:
             The ordinal of the block's first vector, and the block: float32 ``(≤ rows, d)``, a new array each time.
+
+        Raises:
+            NextlongError: a vector has an element that is not a finite number.
         """
         for first in range(0, self.count, rows):
             last = min(first + rows, self.count)
             block = np.empty((last - first, self.dimensions), dtype=np.float32)
-            for shard, (start, end) in zip(self._shards, pairwise(self._offsets.tolist()), strict=True):
+            for path, shard, (start, end) in zip(self.paths, self._shards, pairwise(self._offsets.tolist()), strict=True):
                 low, high = max(first, start), min(last, end)
                 if low < high:
-                    block[low - first : high - first] = shard[low - start : high - start]
+                    part = block[low - first : high - first]
+                    part[:] = shard[low - start : high - start]
+                    _require_finite(part, path, low - start)
             yield first, block
+
+
+def _require_finite(block: Float32s, path: Path, first: int) -> None:
+    finite = np.isfinite(block)
+    if not finite.all():
+        row = first + int(np.flatnonzero(~finite.all(axis=1))[0])
+        raise NextlongError(
+            f"The vector in row {row} (from 0) of {path} has an element that is no finite number.", _MAKE_AGAIN
+        )
 
 
 def _opened(path: Path) -> Float16s:
