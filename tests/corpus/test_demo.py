@@ -1,5 +1,7 @@
 """The demo corpus: enough documents of useful sizes, none twice, always the same."""
 
+import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -55,11 +57,13 @@ def test_another_process_with_another_hash_seed_reads_the_same(documents):
         "import hashlib; from nextlong.corpus import demo_documents;"
         "print(hashlib.sha256(repr(list(demo_documents())).encode()).hexdigest())"
     )
-    import hashlib
-
     here = hashlib.sha256(repr(documents).encode()).hexdigest()
     there = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"}
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "7"},
     )
     assert there.stdout.strip() == here
 

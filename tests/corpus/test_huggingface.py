@@ -53,6 +53,11 @@ def test_saved_datasets_inside_of_a_folder_are_found_whole(saved):
         assert sources[0].bytes > 0
 
 
+def test_a_pattern_passes_over_a_saved_dataset_s_descriptions(saved):
+    (saved / "plain.json").write_text('{"text": "plain"}\n')
+    assert read(saved / "**" / "*.json") == [Document(1, "plain")]
+
+
 def test_the_fingerprint_is_the_dataset_s(saved):
     def fingerprint():
         return find_sources(CorpusConfig(inputs=(f"hf:{saved}/one",)))[0].fingerprint

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -99,21 +100,23 @@ def _list_pattern(given: str, pattern: str) -> list[Entry]:
     base = Path(root).expanduser()
     matches = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))  # noqa: PTH111, PTH207 (Path.glob has other rules)
     entries: list[Entry] = []
+    walked: set[Path] = set()
+    inside_saved = cache(is_saved_dataset)  # their descriptions are .json files, and no corpus
     for match in map(Path, matches):
+        if not walked.isdisjoint(match.parents):
+            continue  # `**` matches folders, and all that is in them again
         if match.is_dir():
+            walked.add(match)
             if is_saved_dataset(match):
                 entries.append(_saved(match, root, _relative(match, base)))
             else:
                 entries += _without_companions(_local_entries(_walk(match), base, root))
-        elif match.is_file() and file_kind(match.name):
+        elif match.is_file() and file_kind(match.name) and not inside_saved(match.parent):
             entries.append(_local_entry(match, root, _relative(match, base)))
-    # `**` also matches what is inside of a saved dataset, whose descriptions are .json files.
-    inside = tuple(entry.location + os.sep for entry in entries if entry.saved_dataset)
-    unique = {entry.location: entry for entry in entries if not entry.location.startswith(inside)}
-    if not unique:
+    if not entries:
         found = f"matches {len(matches):,} names, none of a known kind" if matches else "matches nothing"
         raise UsageError(f"The pattern {public_name(given)} {found}.", _known() if matches else f"Looked in {Path.cwd()}.")
-    return sorted(unique.values(), key=lambda entry: entry.path)
+    return sorted(entries, key=lambda entry: entry.path)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -189,12 +192,21 @@ def _list_remote(given: str) -> list[Entry]:
         relative = name.removeprefix(base).lstrip("/")
         hidden = any(part.startswith(".") for part in relative.split("/"))
         if info.get("type") != "directory" and file_kind(name) and not hidden:
+            if info.get("size") is None:  # a web server's index has names only
+                info = _described(storage, name, given)
             entries.append(_remote_entry(given, path, base, relative, name, info))
     entries = entries if magic else _without_companions(entries)
     if not entries:
         what = f"{len(found):,} names, none of a known kind" if found else "nothing"
         raise UsageError(f"{shown} matches {what}.", _known() if found else "Check the address.")
     return entries
+
+
+def _described(storage: Any, name: str, given: str) -> dict[str, Any]:
+    try:
+        return dict(storage.info(name))
+    except Exception as error:  # every fsspec backend has exceptions of its own
+        raise reading_error(given, error) from error
 
 
 def _remote_entry(given: str, given_path: str, base: str, relative: str, name: str, info: dict[str, Any]) -> Entry:

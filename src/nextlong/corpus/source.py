@@ -26,7 +26,8 @@ class Source:
 
     Attributes:
         name: what people see and what provenance records: the path as given, or the URL without credentials.
-        location: what to open: an absolute path, a URL, a dataset name. May hold credentials; never show or store it.
+        location: what to open: an absolute path, a URL, a dataset name. It, and ``files``, may hold credentials: show
+            and store only ``name``.
         kind: which reader reads it.
         bytes: the size on disk, for planning; None when unknown.
         fingerprint: changes when the content could have changed.
