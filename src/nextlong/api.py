@@ -50,13 +50,8 @@ def build_pool(
 
     >>> pool = build_pool("corpus.jsonl.zst", "pool", chunking={"granularity": 1024})  # doctest: +SKIP
     """
-    paths = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    changes: dict[str, Any] = {name: dict(section) for name, section in sections.items()}
-    if paths:
-        changes["corpus"] = changes.get("corpus", {}) | {"inputs": tuple(str(path) for path in paths)}
-    config: PoolConfig = merged(_base(recipe).pool, changes, "build_pool(…)")
-    if not config.corpus.inputs:
-        raise UsageError("No corpus is given.", "Name files, folders, patterns, hf:NAME, or demo.")
+    paths = [inputs] if isinstance(inputs, str | Path) else inputs
+    config = pool_config(base_recipe(recipe), [str(path) for path in paths], sections)
     return build(config, Path(out), LocalExecutor(workers), progress or Quiet(), overwrite, strict)
 
 
@@ -95,10 +90,7 @@ def synthesize(
 
     >>> synthesize("pool", "data", length="128K", tokens="100M", tokenizer="gpt2")["counts"]  # doctest: +SKIP
     """
-    base = _base(recipe).dataset
-    if keys.get("tokens") is not None or keys.get("roots") is not None:
-        base = base.model_copy(update={"tokens": None, "roots": None})  # the recipe's size gives way to either
-    config: DatasetConfig = merged(base, keys, "synthesize(…)")
+    config = dataset_config(base_recipe(recipe), keys)
     shown = progress or Quiet()
     made = _pool_of(source, Path(out), recipe, workers, overwrite, strict, shown, pool or {})
     synthesize_from(made, config, Path(out), LocalExecutor(workers), shown, overwrite)
@@ -125,13 +117,39 @@ def verify(
     Raises:
         NextlongError: there is nothing finished to verify.
     """
-    return verify_path(
-        Path(path), LocalExecutor(workers), progress or Quiet(), Path(pool) if pool else None, tokenizer
-    )
+    return verify_path(Path(path), LocalExecutor(workers), progress or Quiet(), Path(pool) if pool else None, tokenizer)
 
 
-def _base(recipe: str | Path | None) -> Recipe:
+def base_recipe(recipe: str | Path | None) -> Recipe:
+    """The recipe of a file, or the defaults."""
     return load_recipe(recipe) if recipe is not None else Recipe()
+
+
+def pool_config(recipe: Recipe, inputs: Sequence[str], sections: dict[str, Any]) -> PoolConfig:
+    """The recipe's pool with inputs and sections put over it.
+
+    Raises:
+        UsageError: a key or value makes no sense, or there are no inputs.
+    """
+    changes: dict[str, Any] = {name: dict(section) for name, section in sections.items()}
+    if inputs:
+        changes["corpus"] = changes.get("corpus", {}) | {"inputs": tuple(inputs)}
+    config = merged(recipe.pool, changes, "the pool's configuration")
+    if not config.corpus.inputs:
+        raise UsageError("No corpus is given.", "Name files, folders, patterns, hf:NAME, or demo.")
+    return config
+
+
+def dataset_config(recipe: Recipe, keys: dict[str, Any]) -> DatasetConfig:
+    """The recipe's dataset with keys put over it.
+
+    Raises:
+        UsageError: a key or value makes no sense.
+    """
+    base = recipe.dataset
+    if keys.get("tokens") is not None or keys.get("roots") is not None:
+        base = base.model_copy(update={"tokens": None, "roots": None})  # the recipe's size gives way to either
+    return merged(base, keys, "the dataset's configuration")
 
 
 def is_pool(path: str | Path) -> bool:

@@ -232,7 +232,7 @@ def validated(part: type[PartType], values: dict[str, Any], where: str) -> PartT
 
 
 def merged(base: PartType, changes: dict[str, Any], where: str) -> PartType:
-    """``base`` with ``changes`` (nested dictionaries; None means "not given") put over it, validated."""
+    """``base`` with ``changes`` (nested dictionaries) put over it, validated."""
     return validated(type(base), _overlay(base.model_dump(), changes), where)
 
 
@@ -241,7 +241,7 @@ def _overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
             result[key] = _overlay(base[key], value)
-        elif value is not None:
+        else:
             result[key] = value
     return result
 

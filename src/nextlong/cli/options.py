@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -26,13 +26,12 @@ Recipe = Annotated[Path | None, typer.Option(help="A recipe file; options overri
 
 TextColumn = Annotated[str | None, typer.Option(help="Column of the text. [default: text]", rich_help_panel=_CORPUS)]
 IdColumn = Annotated[
-    str | None, typer.Option(help="Column of the id. [default: id where there is one, else from the text]", rich_help_panel=_CORPUS)
+    str | None,
+    typer.Option(help="Column of the id. [default: id where there is one, else from the text]", rich_help_panel=_CORPUS),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Make a bad row fatal.", rich_help_panel=_CORPUS)]
 
-Chunker = Annotated[
-    str | None, typer.Option(help="lossless, paper or tokens. [default: lossless]", rich_help_panel=_CHUNKS)
-]
+Chunker = Annotated[str | None, typer.Option(help="lossless, paper or tokens. [default: lossless]", rich_help_panel=_CHUNKS)]
 Granularity = Annotated[
     str | None,
     typer.Option(help="Size of a chunk in characters (tokens for `tokens`). [default: 2048]", rich_help_panel=_CHUNKS),
@@ -51,7 +50,8 @@ Encoder = Annotated[
     ),
 ]
 Window = Annotated[
-    int | None, typer.Option(help="Most characters encoded at once; a chunk is the mean of its windows.", rich_help_panel=_ENCODER)
+    int | None,
+    typer.Option(help="Most characters encoded at once; a chunk is the mean of its windows.", rich_help_panel=_ENCODER),
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Texts per call of the model.", rich_help_panel=_ENCODER)]
 Dimensions = Annotated[int | None, typer.Option(help="Width of the vectors.", rich_help_panel=_ENCODER)]
@@ -63,9 +63,12 @@ EndpointModel = Annotated[
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let a hub model run its own code here.", rich_help_panel=_ENCODER)
 ]
-IndexKind = Annotated[str | None, typer.Option("--index", help="flat, ivf or auto. [default: auto]", rich_help_panel=_ENCODER)]
+IndexKind = Annotated[
+    str | None, typer.Option("--index", help="flat, ivf or auto. [default: auto]", rich_help_panel=_ENCODER)
+]
 RecallTarget = Annotated[
-    float | None, typer.Option(help="Share of exact neighbours that ivf must find. [default: 0.95]", rich_help_panel=_ENCODER)
+    float | None,
+    typer.Option(help="Share of exact neighbours that ivf must find. [default: 0.95]", rich_help_panel=_ENCODER),
 ]
 
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes. [default: one a core]", rich_help_panel=_RUN)]
@@ -94,9 +97,9 @@ def pool_sections(
     trust_remote_code: bool,
     index: str | None,
     recall_target: float | None,
-) -> dict[str, dict[str, object]]:
+) -> dict[str, Any]:
     """The options of a pool as sections of its configuration; what is not given is left out."""
-    sections: dict[str, dict[str, object]] = {
+    sections = {
         "corpus": {"text_column": text_column, "id_column": id_column},
         "chunking": {"chunker": chunker, "granularity": granularity, "cap": cap, "tokenizer": chunk_tokenizer},
         "encoder": {
@@ -111,8 +114,17 @@ def pool_sections(
         },
         "index": {"kind": index, "recall_target": recall_target},
     }
-    given = {name: {key: value for key, value in section.items() if value is not None} for name, section in sections.items()}
-    return {name: section for name, section in given.items() if section}
+    return given(sections)
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """Nested options without those that were not given (None), and without sections that are then empty."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = given(value) if isinstance(value, dict) else value
+        if inner is not None and inner != {}:
+            result[name] = inner
+    return result
 
 
 def shown(quiet: bool, as_json: bool) -> Progress:
@@ -142,4 +154,6 @@ def friendly(command: Callable[Parameters, Result]) -> Callable[Parameters, Resu
 
 def printable(text: str) -> str:
     """Text from a corpus, safe for a terminal: control characters become visible escapes."""
-    return "".join(character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text)
+    return "".join(
+        character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
+    )

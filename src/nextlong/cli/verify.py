@@ -12,6 +12,7 @@ import typer
 import nextlong
 from nextlong.cli import options
 from nextlong.cli.options import printable
+from nextlong.verification.report import Report
 
 # How many failures are printed; the first one is the one to look at.
 _SHOWN_FAILURES = 5
@@ -26,20 +27,21 @@ def verify(
     as_json: options.JsonOption = False,
 ) -> None:
     """Read everything again and prove that it is what it should be."""
-    report = nextlong.verify(
-        path, workers=workers, progress=options.shown(quiet, as_json), pool=pool, tokenizer=tokenizer
-    )
+    report = nextlong.verify(path, workers=workers, progress=options.shown(quiet, as_json), pool=pool, tokenizer=tokenizer)
     if as_json:
         typer.echo(json.dumps({**dataclasses.asdict(report), "ok": report.ok}))
-    else:
-        if not quiet:
-            for what, amount in report.checks.items():
-                typer.echo(f"  {amount:>12,}  {what}")
-        for failure in report.failures[:_SHOWN_FAILURES]:
-            typer.echo(f"FAILED  {printable(str(failure))}", err=True)
-        if len(report.failures) > _SHOWN_FAILURES:
-            typer.echo(f"and {len(report.failures) - _SHOWN_FAILURES:,} more", err=True)
-        if not quiet:
-            typer.echo(f"{path}: the {report.kind} " + ("is verified." if report.ok else "is NOT what it should be."))
+    elif not quiet or not report.ok:
+        print_report(path, report)
     if not report.ok:
         raise typer.Exit(options.FAILED)
+
+
+def print_report(path: Path, report: Report) -> None:
+    """What was proven, and the first failures if there are any."""
+    for what, amount in report.checks.items():
+        typer.echo(f"{amount:>12,}  {what}")
+    for failure in report.failures[:_SHOWN_FAILURES]:
+        typer.echo(f"FAILED  {printable(str(failure))}", err=True)
+    if len(report.failures) > _SHOWN_FAILURES:
+        typer.echo(f"and {len(report.failures) - _SHOWN_FAILURES:,} more", err=True)
+    typer.echo(f"{path}: the {report.kind} " + ("is verified." if report.ok else "is NOT what it should be."))

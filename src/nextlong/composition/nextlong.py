@@ -99,7 +99,7 @@ def add_to_last(candidates: SequenceFilter, chosen: list[list[Negative]], lackin
 def paper_k(
     length: int, characters: int, meta_chunks: int, granularity: int, characters_per_token: float, oversampling: float
 ) -> int:
-    """The paper's negatives per meta-chunk: ``k = (T·E·w - S) / (p·s)``, rounded down; 0 or less: the document is no root."""
+    """The paper's negatives per meta-chunk: ``k = (T·E·w - S) / (p·s)``, rounded down; below 1 the document is no root."""
     return int((length * characters_per_token * oversampling - characters) // (meta_chunks * granularity))
 
 

@@ -59,7 +59,7 @@ def compose(session: Session, batch: str, first: int, usage_of: tuple[Path, ...]
     Raises:
         NextlongError: the pool has not enough text for a sequence.
     """
-    pool, store = session.pool(), session.store()
+    store = session.store()
     usage = _usage(usage_of) if usage_of is not None else Counter()
     rows: list[dict[str, Any]] = []
     passed_over: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
@@ -128,7 +128,7 @@ def _token_exact(
     def length_of(chunk: int) -> int:
         if lengths[chunk] < 0:
             lengths[chunk] = int(store.lengths(np.array([chunk]))[0])
-        return lengths[chunk]
+        return int(lengths[chunk])
 
     meta_lengths = [length_of(meta) for meta in found.meta_chunks.tolist()]
     chosen = choose_to_fill(candidates, meta_lengths, length_of, session.content)
@@ -220,7 +220,7 @@ def _pool_exhausted(session: Session, found: Neighbours, candidates: SequenceFil
     characters = tokens * float(pool.bytes_of(found.meta_chunks).sum()) / max(1, int(lengths.sum()))
     why = ", ".join(f"{amount:,} {REASONS[name]}" for name, amount in candidates.passed_over.most_common() if amount)
     return NextlongError(
-        f"The pool has run out: the sequence of root document {root!r} lacks {tokens:,} of {session.config.length:,} tokens, "
-        f"about {format_count(characters)} characters of text (passed over: {why}).",
+        f"The pool has run out: the sequence of root document {root!r} lacks {tokens:,} of {session.config.length:,} "
+        f"tokens, about {format_count(characters)} characters of text (passed over: {why}).",
         "Add that much text to the corpus, ask for a shorter --length, or loosen the mining filters.",
     )

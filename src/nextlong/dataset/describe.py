@@ -123,7 +123,8 @@ away the training signal.
 | tokens | {counts["tokens"]:,} |
 | meta-chunks | {counts["meta_chunks"]:,} |
 | negatives | {counts["negatives"]:,} |
-| tokenizer | {tokenizer["name"]}, {tokenizer["vocabulary_size"]:,} tokens, begin {tokenizer["bos_id"]}, end {tokenizer["eos_id"]} |
+| tokenizer | {tokenizer["name"]}, {tokenizer["vocabulary_size"]:,} tokens |
+| begin, end token | {tokenizer["bos_id"]}, {tokenizer["eos_id"]} |
 | separator | `{separator}` |
 | mode | {config.composition.mode}, meta-chunk at the {config.composition.position}, negatives: {config.mining.negatives} |
 | seed | {config.seed} |

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ def read_neighbours(path: Path) -> list[Neighbours]:
     roots, metas = batch.column("root").to_numpy(), batch.column("meta_chunk").to_numpy()
     starts = np.flatnonzero(np.concatenate([[True], roots[1:] != roots[:-1], [True]])).tolist()
     result = []
-    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+    for start, stop in pairwise(starts):
         chunks = [batch.column("chunks")[row].values.to_numpy() for row in range(start, stop)]
         scores = [batch.column("scores")[row].values.to_numpy() for row in range(start, stop)]
         result.append(Neighbours(int(roots[start]), metas[start:stop], chunks, scores, max(len(row) for row in chunks)))

@@ -56,7 +56,9 @@ def synthesize_from(
     """
     wanted = sequences_wanted(config)
     if config.tokenizer is None:
-        raise UsageError("No tokenizer is given.", "Name the tokenizer of the model to be trained: --tokenizer FOLDER_OR_NAME.")
+        raise UsageError(
+            "No tokenizer is given.", "Name the tokenizer of the model to be trained: --tokenizer FOLDER_OR_NAME."
+        )
     tokenizer = load_tokenizer(config.tokenizer)
     session = Session(folder, pool.folder, pool.id, config.tokenizer, tokenizer.fingerprint, config)
     _check_possible(session, wanted)
@@ -82,7 +84,7 @@ def _check_possible(session: Session, wanted: int) -> None:
         raise NextlongError(
             f"{wanted:,} sequences need as many root documents; of {pool.documents:,} documents only {eligible:,} have "
             f"{session.config.composition.min_meta_chunks} chunks or more.",
-            f"Ask for at most {eligible * length:,} tokens at this length, add documents, or index with a smaller --granularity.",
+            f"Ask for at most {eligible * length:,} tokens at this length, add documents, or take a smaller --granularity.",
         )
 
 
@@ -127,7 +129,9 @@ class _Synthesis:
 
     def _compose(self, batches: dict[str, list[int]], mined: Sequence[Receipt]) -> list[Receipt]:
         config = self.session.config
-        version = config_hash(self.fingerprint, config.length, config.seed, config.mining, config.composition, compose.VERSION)
+        version = config_hash(
+            self.fingerprint, config.length, config.seed, config.mining, config.composition, compose.VERSION
+        )
         if config.mining.max_reuse is not None:
             return self._compose_in_order(batches, mined, version)
         tasks, first = [], 0
@@ -164,7 +168,9 @@ class _Synthesis:
 
     def _used_chunks(self, composed: Sequence[Receipt]) -> Ordinals:
         folder = self.run.folder / layout.SEQUENCES
-        used = [write.used_chunks(pq.read_table(folder / f"{receipt.name}.parquet", columns=["spans"])) for receipt in composed]
+        used = [
+            write.used_chunks(pq.read_table(folder / f"{receipt.name}.parquet", columns=["spans"])) for receipt in composed
+        ]
         return np.unique(np.concatenate(used))
 
     def _tokenize(self, chunks: Ordinals) -> None:
@@ -197,5 +203,3 @@ class _Synthesis:
 
 def _total(batches: dict[str, list[int]]) -> int:
     return sum(len(roots) for roots in batches.values())
-
-

@@ -58,5 +58,7 @@ def read(path: Path) -> Iterator[tuple[str, Tokens | str]]:
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, columns=["id", "input_ids"])
-            for identity, row in zip(table.column("id").to_pylist(), table.column("input_ids").combine_chunks(), strict=True):
+            for identity, row in zip(
+                table.column("id").to_pylist(), table.column("input_ids").combine_chunks(), strict=True
+            ):
                 yield identity, row.values.to_numpy()

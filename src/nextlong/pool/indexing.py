@@ -8,7 +8,8 @@ from pathlib import Path
 from nextlong.config import IndexConfig
 from nextlong.execution.files import atomic
 from nextlong.execution.tasks import Outcome
-from nextlong.index import build_ivf, choose_kind
+from nextlong.index.choose import choose_kind
+from nextlong.index.ivf import build_ivf
 from nextlong.index.vectors import VectorShards
 from nextlong.pool import layout
 

@@ -16,7 +16,9 @@ from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
 from nextlong.execution.files import read_json, read_yaml
 from nextlong.execution.run import PLAN
-from nextlong.index import Index, open_index
+from nextlong.index.choose import open_index
+from nextlong.index.ivf import IvfReport
+from nextlong.index.protocol import Index
 from nextlong.index.vectors import VectorShards
 from nextlong.pool import layout
 
@@ -142,8 +144,10 @@ class Pool:
     @cached_property
     def index(self) -> Index:
         """The index over the vectors."""
-        report = self.description["index"]
-        return open_index(report["kind"], self.folder / layout.INDEX / "ivf.faiss", self.vectors, report)
+        figures = dict(self.description["index"])
+        kind = figures.pop("kind")
+        report = IvfReport(**figures) if figures else None
+        return open_index(kind, self.folder / layout.INDEX / "ivf.faiss", self.vectors, report)
 
     def fold_keys(self, chunks: Ordinals) -> npt.NDArray[np.uint64]:
         """The hash of each chunk's white-space-folded text."""

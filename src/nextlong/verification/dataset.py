@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -122,7 +123,7 @@ def _verify_shard(session: Session, name: str) -> _Shard:
     return shard
 
 
-def _sequences(path: Path) -> Iterator[dict[str, object]]:
+def _sequences(path: Path) -> Iterator[dict[str, Any]]:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=16):
             yield from batch.to_pylist()

@@ -22,7 +22,8 @@ def verify_files(folder: Path, executor: Executor, progress: Progress, report: R
     ]
     with progress.stage("checksums", len(outputs), "files") as show:
         found = executor.map(_failure, outputs, show)
-    report.checks["files with the recorded checksum"] = len(outputs)
+    what = "files with the recorded checksum"
+    report.checks[what] = report.checks.get(what, 0) + len(outputs)
     report.failures += [failure for failure in found if failure]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -208,7 +209,8 @@ def _text_failures(session: Session, row: Row) -> Iterator[str]:
     if not whole.startswith(text):
         text = text.rstrip(_CUT_CHARACTER)
     if not whole.startswith(text):
-        place = next((at for at, pair in enumerate(zip(whole, text, strict=False)) if pair[0] != pair[1]), len(whole))
-        yield f"its text differs from its chunks' at character {place:,}: {text[place : place + 20]!r}, not {whole[place : place + 20]!r}"
+        place = len(os.path.commonprefix([whole, text]))
+        found, expected = text[place : place + 20], whole[place : place + 20]
+        yield f"its text differs from its chunks' at character {place:,}: {found!r}, not {expected!r}"
     elif len(text) < least:
         yield f"its text ends after {len(text):,} characters, before its last chunk begins at {least:,}"

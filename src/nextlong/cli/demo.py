@@ -1,0 +1,71 @@
+"""``nextlong demo``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import nextlong
+from nextlong.cli import options
+from nextlong.cli.summary import print_dataset, print_pool
+from nextlong.cli.verify import print_report
+from nextlong.corpus import demo_documents
+from nextlong.tokenization.train import train_byte_level_bpe
+
+# Small enough to train in seconds on the demo corpus, large enough for about four characters a token.
+_VOCABULARY_SIZE = 16_384
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="The folder to write.")] = Path("demo-run"),
+    length: Annotated[str, typer.Option(help="Tokens of a sequence.")] = "128K",
+    tokens: Annotated[str, typer.Option(help="Tokens to make.")] = "4M",
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Use this tokenizer instead of one trained on the demo corpus.")
+    ] = None,
+    encoder: options.Encoder = None,
+    workers: options.Workers = None,
+    overwrite: options.Overwrite = False,
+    quiet: options.QuietOption = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """The whole job on a corpus that every Python has: its own documentation. Takes a minute or two."""
+    console, progress = Console(), options.shown(quiet, as_json)
+    folder = out / "tokenizer"
+    if tokenizer is None and not (folder / "tokenizer.json").exists():
+        progress.say(f"Training a byte-level BPE of {_VOCABULARY_SIZE:,} tokens on Python's documentation")
+        train_byte_level_bpe((document.text for document in demo_documents()), _VOCABULARY_SIZE, folder)
+    sections = options.given({"encoder": {"name": encoder}})
+    pool = nextlong.build_pool("demo", out / "pool", workers=workers, overwrite=overwrite, progress=progress, **sections)
+    data = out / "data"
+    card = nextlong.synthesize(
+        pool,
+        data,
+        length=length,
+        tokens=tokens,
+        tokenizer=tokenizer or str(folder),
+        license="PSF-2.0",  # that of Python's documentation
+        workers=workers,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    report = nextlong.verify(data, workers=workers, progress=progress)
+    if as_json:
+        typer.echo(json.dumps({"pool": pool.description, "dataset": card, "verified": report.ok}))
+    elif not quiet:
+        print_pool(pool, console)
+        print_dataset(data, card, console)
+        print_report(data, report)
+        typer.echo(
+            f"\nThe rows are in {data}/tokens, what they are made of in {data}/sequences, the card in {data}/README.md.\n"
+            f"Next, on your own corpus:\n"
+            f"  nextlong index 'corpus/*.jsonl.zst' --out pool\n"
+            f"  nextlong synthesize pool --out data --length 128K --tokens 100M --tokenizer NAME_OR_FOLDER\n"
+            f"  nextlong verify data"
+        )
+    if not report.ok:
+        raise typer.Exit(options.FAILED)

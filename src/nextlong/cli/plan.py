@@ -1,0 +1,164 @@
+"""``--plan``: stages, tasks, tokens, disk and memory, before any work. Estimates, from a look at the corpus or the pool."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import zstandard
+from rich.console import Console
+from rich.table import Table
+
+from nextlong.api import base_recipe, dataset_config, is_pool, pool_config
+from nextlong.chunking import make_chunker
+from nextlong.config import DatasetConfig, PoolConfig
+from nextlong.corpus import Source, find_sources, read_source
+from nextlong.dataset.layout import sequences_per_shard
+from nextlong.dataset.synthesize import sequences_wanted
+from nextlong.errors import UsageError
+from nextlong.execution.local import default_workers
+from nextlong.index.choose import choose_kind
+from nextlong.pool.layout import SHARD_CHARACTERS
+from nextlong.pool.pool import Pool
+from nextlong.records import Document
+from nextlong.sizes import format_bytes, format_count, format_length
+
+# What is looked at to guess the rest.
+_SAMPLE_DOCUMENTS = 200
+_SAMPLE_BYTES = 1 << 20
+
+_DIMENSIONS = {"static": 256, "minilm": 384, "lsa": 256}
+_UNKNOWN_DIMENSIONS = 1024
+_SIGNATURE_BYTES = 128 * 2 + 8
+# A row of tokens as zstd-compressed Parquet, its spans included, and a stored chunk token.
+_ROW_BYTES_PER_TOKEN = 2.0
+_STORED_BYTES_PER_TOKEN = 4
+_CHARACTERS_PER_TOKEN = 4
+# Resident memory of a worker with an encoder from the registry, and of one that searches and composes.
+_ENCODING_WORKER_BYTES = 700 << 20
+_COMPOSING_WORKER_BYTES = 500 << 20
+
+
+def print_pool_plan(inputs: Sequence[str], recipe: Path | None, sections: dict[str, Any], console: Console) -> None:
+    """What ``nextlong index`` would do."""
+    config = pool_config(base_recipe(recipe), inputs, sections)
+    sources = find_sources(config.corpus)
+    characters, documents, chunks = _estimate(sources, config)
+    shards = max(len(sources), math.ceil(characters / SHARD_CHARACTERS))
+    kind = choose_kind(config.index, chunks)
+    dimensions = config.encoder.dimensions or _DIMENSIONS.get(config.encoder.name.split(":")[0], _UNKNOWN_DIMENSIONS)
+    vectors = chunks * dimensions * 2
+    table = _table(
+        f"Plan of a pool: {len(sources):,} sources, about {format_count(documents)} documents, {format_count(chunks)} chunks"
+    )
+    table.add_row(
+        "ingest", f"{len(sources):,}", f"{format_count(characters)} characters", format_bytes(characters + chunks * 24)
+    )
+    table.add_row("catalog", "1", f"{format_count(documents)} documents", format_bytes(documents * 16))
+    table.add_row("fingerprint", f"{shards:,}", f"{format_count(chunks)} chunks", format_bytes(chunks * _SIGNATURE_BYTES))
+    table.add_row(
+        "embed",
+        f"{shards:,}",
+        f"{format_count(chunks)} chunks, {config.encoder.name}, {dimensions} dimensions",
+        format_bytes(vectors),
+    )
+    table.add_row("index", "1", kind, format_bytes(chunks * (dimensions + 8) if kind == "ivf" else 0))
+    console.print(table)
+    workers = default_workers()
+    console.print(
+        f"memory: about {format_bytes(workers * _ENCODING_WORKER_BYTES)} for {workers} workers; files are memory-mapped"
+    )
+    console.print("Nothing was written. These are estimates from the first documents.")
+
+
+def _estimate(sources: Sequence[Source], config: PoolConfig) -> tuple[int, int, int]:
+    """Characters, documents and chunks of the corpus, scaled up from the first documents."""
+    chunker = make_chunker(config.chunking)
+    seen = documents = chunks = 0
+    for source in sources:
+        found = (record for record in read_source(source, config.corpus) if isinstance(record, Document))
+        for document in islice(found, _SAMPLE_DOCUMENTS - documents):
+            seen += len(document.text)
+            documents += 1
+            chunks += len(chunker(document.text))
+        if documents >= _SAMPLE_DOCUMENTS:
+            break
+    if not documents:
+        return 0, 0, 0
+    sizes = [source.bytes for source in sources]
+    if any(size is None for size in sizes):
+        characters = max(seen, sum(size or 0 for size in sizes))
+    else:
+        characters = max(seen, int(sum(size or 0 for size in sizes) * _expansion(sources[0])))
+    scale = characters / seen
+    return characters, round(documents * scale), round(chunks * scale)
+
+
+def _expansion(source: Source) -> float:
+    """How many bytes of text a byte of the file holds, from its first MiB."""
+    name = source.name.lower()
+    if not name.endswith((".gz", ".zst", ".zstd")):
+        return 1.0
+    with fsspec.open(source.location, "rb") as file:
+        head = file.read(_SAMPLE_BYTES)
+    if not head:
+        return 1.0
+    if name.endswith(".gz"):
+        return len(zlib.decompressobj(wbits=31).decompress(head)) / len(head)
+    return len(zstandard.ZstdDecompressor().decompressobj().decompress(head)) / len(head)
+
+
+def print_dataset_plan(
+    source: Sequence[str], out: Path, recipe: Path | None, sections: dict[str, Any], keys: dict[str, Any], console: Console
+) -> None:
+    """What ``nextlong synthesize`` would do."""
+    config = dataset_config(base_recipe(recipe), keys)
+    sequences = sequences_wanted(config)
+    if len(source) == 1 and is_pool(source[0]):
+        pool = Pool(Path(source[0]))
+        characters, chunks = pool.characters, pool.chunks
+        eligible = int((np.diff(pool.first_chunk) >= config.composition.min_meta_chunks).sum())
+        if eligible < sequences:
+            raise UsageError(
+                f"The pool has {eligible:,} documents that can be roots, and {sequences:,} sequences need one each."
+            )
+    else:
+        print_pool_plan(source, recipe, sections, console)
+        merged = pool_config(base_recipe(recipe), source, sections)
+        characters, _, chunks = _estimate(find_sources(merged.corpus), merged)
+    _print_dataset(config, sequences, characters, chunks, out, console)
+
+
+def _print_dataset(config: DatasetConfig, sequences: int, characters: int, chunks: int, out: Path, console: Console) -> None:
+    tokens = sequences * config.length
+    batches = math.ceil(sequences / sequences_per_shard(config.length))
+    uses = tokens / max(1.0, characters / max(1, chunks) / _CHARACTERS_PER_TOKEN)
+    # Chunks drawn evenly from the pool would leave this many untouched; hard negatives are less even, so this is a ceiling.
+    distinct = chunks * (1 - math.exp(-uses / max(1, chunks)))
+    stored = distinct * characters / max(1, chunks) / _CHARACTERS_PER_TOKEN * _STORED_BYTES_PER_TOKEN
+    table = _table(f"Plan of {out}: {sequences:,} sequences of {format_length(config.length)}, {tokens:,} tokens")
+    table.add_row("mine", f"{batches:,}", f"{sequences:,} root documents", format_bytes(uses * 24))
+    table.add_row("tokenize", "by shard", f"up to {format_count(distinct)} chunks", f"{format_bytes(stored)} in the pool")
+    table.add_row(
+        "compose", f"{batches:,}", f"about {uses / max(1, sequences):,.0f} chunks a sequence", format_bytes(uses * 20)
+    )
+    table.add_row("write", f"{batches:,}", config.format, format_bytes(tokens * _ROW_BYTES_PER_TOKEN))
+    console.print(table)
+    workers = default_workers()
+    console.print(f"memory: about {format_bytes(workers * _COMPOSING_WORKER_BYTES)} for {workers} workers")
+    console.print("Nothing was written.")
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("stage", style="dim")
+    table.add_column("tasks", justify="right")
+    table.add_column("what")
+    table.add_column("disk", justify="right")
+    return table

@@ -1,0 +1,152 @@
+"""What a person wants to know when a pool or a dataset is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nextlong.cli.options import printable
+from nextlong.dataset import layout
+from nextlong.execution.run import read_metrics
+from nextlong.mining.filters import REASONS
+from nextlong.pool.layout import REJECTS
+from nextlong.pool.pool import Pool
+from nextlong.sizes import format_bytes, format_count, format_length, format_seconds
+
+# The outline shows the first and the last of a group's negatives, so that similarity by rank is seen.
+_SHOWN_FIRST, _SHOWN_LAST = 3, 1
+_SHOWN_GROUPS = 3
+_EXCERPT = 50
+
+
+def print_pool(pool: Pool, console: Console) -> None:
+    """Counts, what was set aside, the index and its recall, and what the stages took."""
+    counts, index = pool.description["counts"], pool.description["index"]
+    rows = [
+        ("documents", f"{counts['documents']:,} ({format_count(counts['characters'])} characters)"),
+        ("chunks", f"{counts['chunks']:,} ({counts['chunks'] / counts['documents']:.1f} a document)"),
+        ("vectors", f"{pool.description['dimensions']} dimensions, {pool.config.encoder.name}"),
+        ("index", _index_line(index)),
+    ]
+    if counts["rejected"]:
+        reasons = ", ".join(f"{reason}: {amount:,}" for reason, amount in pool.description["rejected"].items())
+        rows.append(("rejected", f"{counts['rejected']:,} rows ({reasons}); each is listed in {pool.folder / REJECTS}"))
+    if counts["repeated_documents"]:
+        rows.append(
+            ("same text", f"{counts['repeated_documents']:,} documents repeat another's text; their ids have a suffix")
+        )
+    if counts["zero_vectors"]:
+        rows.append(
+            ("no vector", f"{counts['zero_vectors']:,} chunks the encoder knows no word of; they are never neighbours")
+        )
+    _print_rows(console, f"Pool {pool.folder}", rows)
+    print_stages(pool.folder, console)
+
+
+def _index_line(index: dict[str, Any]) -> str:
+    if index["kind"] == "flat":
+        return "flat (exact)"
+    return (
+        f"ivf, {index['lists']:,} lists, {index['probes']:,} probed: recall@{index['recall_at']} {index['recall']:.3f} "
+        f"(target {index['recall_target']}), measured against exact search on {index['recall_sample']:,} queries"
+    )
+
+
+def print_dataset(folder: Path, card: dict[str, Any], console: Console) -> None:
+    """Counts, similarity by rank, what was passed over, what the stages took, and one sequence as an outline."""
+    counts, config = card["counts"], card["config"]
+    sequences = max(1, counts["sequences"])
+    rows = [
+        ("sequences", f"{counts['sequences']:,} of {format_length(config['length'])} tokens"),
+        ("tokens", f"{counts['tokens']:,}"),
+        (
+            "a sequence",
+            f"{counts['meta_chunks'] / sequences:.1f} meta-chunks, {counts['negatives'] / sequences:.1f} negatives",
+        ),
+        ("similarity", ", ".join(f"rank {rank}: {score:.2f}" for rank, score in card["similarity_by_rank"].items())),
+    ]
+    if card["candidates_passed_over"]:
+        reasons = [f"{amount:,} {REASONS[name]}" for name, amount in card["candidates_passed_over"].items()]
+        rows.append(("passed over", "; ".join(reasons)))
+    if counts["discarded"]:
+        rows.append(("discarded", f"{counts['discarded']:,} sequences that fell short (paper mode)"))
+    if not card["tokenizer"]["exact_joins"]:
+        rows.append(
+            ("joins", "NOT exact for this tokenizer: tokens at some chunk borders differ from encoding the whole text")
+        )
+    _print_rows(console, f"Dataset {folder}", rows)
+    print_stages(folder, console)
+    print_outline(folder, card, console)
+
+
+def _print_rows(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column()
+    for name, value in rows:
+        table.add_row(name, Text(printable(value)))
+    console.print(table)
+
+
+def print_stages(folder: Path, console: Console) -> None:
+    """What each stage took, the last time it had something to do."""
+    stages = read_metrics(folder)
+    if not stages:
+        return
+    merged: dict[str, dict[str, Any]] = {}
+    for line in stages:
+        known = merged.setdefault(line["stage"], {**line, "rows": 0, "seconds": 0.0, "peak_memory": 0})
+        known["rows"] += line["rows"]
+        known["seconds"] += line["seconds"]
+        known["peak_memory"] = max(known["peak_memory"], line["peak_memory"])
+    table = Table(box=None, pad_edge=False, title="Stages", title_justify="left", title_style="bold")
+    table.add_column("stage", style="dim")
+    for heading in ("done", "time", "rate", "memory"):
+        table.add_column(heading, justify="right")
+    for name, line in merged.items():
+        rate = f"{format_count(line['rows'] / max(line['seconds'], 1e-9))}/s"
+        done = f"{line['rows']:,} {line['unit']}"
+        table.add_row(name, done, format_seconds(line["seconds"]), rate, format_bytes(line["peak_memory"]))
+    console.print(table)
+
+
+def print_outline(folder: Path, card: dict[str, Any], console: Console) -> None:
+    """The first sequence: which chunk of which document stands where, in which role, how similar."""
+    first = min((folder / layout.SEQUENCES).glob("*.parquet"))
+    sequence = pq.ParquetFile(first).read_row_group(0).slice(0, 1).to_pylist()[0]
+    pool = Pool(Path(card["pool"]["folder"]))
+    spans = sequence["spans"]
+    groups = sorted({span["group"] for span in spans})
+    title = f"Outline of {sequence['id']} (root document {printable(sequence['root'])}, {len(groups)} meta-chunks)"
+    table = Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, expand=False)
+    for name in ("tokens", "role", "score"):
+        table.add_column(name, style="dim", no_wrap=True, justify="right" if name == "score" else "left")
+    table.add_column("document:chunk", max_width=44, no_wrap=True)
+    table.add_column("begins", no_wrap=True, max_width=_EXCERPT)
+    for group in groups[:_SHOWN_GROUPS]:
+        own = [span for span in spans if span["group"] == group]
+        shown = [span for span in own if span["role"] == "meta" or span["rank"]]
+        hidden = len(shown) - _SHOWN_FIRST - _SHOWN_LAST - 1
+        for place, span in enumerate(shown):
+            if hidden > 0 and _SHOWN_FIRST < place < len(shown) - _SHOWN_LAST:
+                if place == _SHOWN_FIRST + 1:
+                    table.add_row("…", f"{hidden} more", "", "", "")
+                continue
+            text = " ".join(pool.texts(np.array([span["chunk"]]))[0][: _EXCERPT * 2].split())
+            meta = span["role"] == "meta"
+            table.add_row(
+                f"{span['token_start']:,}-{span['token_end']:,}",
+                Text("meta-chunk" if meta else f"negative {span['rank']}", style="bold" if meta else ""),
+                "" if meta else f"{span['score']:.2f}",
+                Text(printable(f"{span['document']}:{span['position']}")),
+                Text(printable(text)),
+            )
+    if len(groups) > _SHOWN_GROUPS:
+        table.add_row("…", f"{len(groups) - _SHOWN_GROUPS} more groups", "", "", "")
+    console.print(table)
