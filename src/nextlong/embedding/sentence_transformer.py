@@ -1,0 +1,103 @@
+"""Any sentence-transformers model, on a GPU when there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from nextlong.config import EncoderConfig
+from nextlong.embedding.protocol import Vectors
+from nextlong.embedding.windows import mean_by_text, token_windows, windows
+from nextlong.errors import NextlongError
+
+# Models that state no longest input (static ones) read everything; 8,192 tokens at once bounds the memory of others.
+_MAX_TOKENS = 8192
+
+# A window tokenised by itself can have a token more at each end than as part of its text.
+_MARGIN_TOKENS = 2
+
+# Goes into the fingerprint; raise it when a vector changes.
+_VERSION = 1
+
+
+class SentenceTransformerEncoder:
+    """Encodes windows that fit the model's input and gives their mean, so that the whole chunk is read.
+
+    Texts are batched as torch wants them: a text's vector depends on the batch's padding by float rounding (some 1e-7
+    in full precision), and the same call gives the same vectors again on the same machine.
+    """
+
+    def __init__(self, config: EncoderConfig, model: str) -> None:
+        """Load a model by folder or Hugging Face name.
+
+        Raises:
+            NextlongError: sentence-transformers is not installed, or the model cannot be loaded.
+        """
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise NextlongError(
+                f"The encoder `{config.name}` needs sentence-transformers.", 'pip install "nextlong[sentence-transformers]"'
+            ) from error
+        try:
+            self._model: Any = SentenceTransformer(
+                model,
+                device=config.device,
+                truncate_dim=config.dimensions,
+                trust_remote_code=config.trust_remote_code,
+            )
+        except Exception as error:  # every model's own code runs here
+            advice = "Check the name, the network, and whether the model needs `trust_remote_code`."
+            raise NextlongError(f"Cannot load the sentence-transformers model {model}: {error}", advice) from error
+        self.name = config.name
+        self._config = config
+        limit = min(int(getattr(self._model, "max_seq_length", None) or _MAX_TOKENS), _MAX_TOKENS)
+        self._budget = limit - self._count("", special=True) - self._count(config.prompt) - _MARGIN_TOKENS
+        if self._budget < 1:
+            raise NextlongError(f"The prompt fills the whole input of {model} ({limit} tokens).", "Shorten it.")
+        # A model on a device has it to itself; on the processor every worker may load its own.
+        self.max_workers: int | None = None if self._model.device.type == "cpu" else 1
+        self.dimensions = int(self._encode([config.prompt + "dimensions"]).shape[1])
+        settings = [config.window, config.prompt, config.dimensions, self._budget]
+        self.fingerprint = f"sentence-transformers-{_VERSION}-{self._content_hash(settings)}"
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts to float32, shape ``(len(texts), dimensions)``; see the protocol."""
+        if not texts:
+            return np.zeros((0, self.dimensions), dtype=np.float32)
+        parts = [self._windows(text) for text in texts]
+        flat = [self._config.prompt + part for windows_of_text in parts for part in windows_of_text]
+        return mean_by_text(self._encode(flat), [len(windows_of_text) for windows_of_text in parts])
+
+    def _encode(self, texts: list[str]) -> Vectors:
+        # The prompt is part of the texts already; a default prompt of the model must not come on top.
+        vectors = self._model.encode(
+            texts, batch_size=self._config.batch_size, prompt="", show_progress_bar=False, convert_to_numpy=True
+        )
+        return np.asarray(vectors, dtype=np.float32)
+
+    def _windows(self, text: str) -> list[str]:
+        by_size = windows(text, self._config.window) if self._config.window else [text]
+        return [part for window in by_size for part in token_windows(window, self._budget, self._count)]
+
+    def _count(self, text: str, *, special: bool = False) -> int:
+        return len(self._model.tokenizer.encode(text, add_special_tokens=special))
+
+    def _content_hash(self, settings: list[Any]) -> str:
+        """Hashes what the model computes with, so a folder that was trained on and a branch that moved both show."""
+        digest = xxhash.xxh3_64(repr(settings).encode())
+        digest.update(str(self._model).encode())
+        digest.update(repr(sorted(self._model.tokenizer.get_vocab().items())).encode())
+        for name, weights in sorted(self._model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weights.detach().cpu().contiguous().flatten().view(_bytes_type()).numpy())
+        return digest.hexdigest()
+
+
+def _bytes_type() -> Any:
+    import torch
+
+    return torch.uint8

@@ -1,0 +1,112 @@
+"""Static vectors: the vector of a text is the mean of its tokens' vectors, from a table. The default: fast, and good enough.
+
+The table is distilled from MiniLM on first use (some 30 seconds, once a machine) or comes from a model2vec folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from nextlong.config import EncoderConfig
+from nextlong.embedding.cache import built_once
+from nextlong.embedding.protocol import Vectors
+from nextlong.errors import NextlongError, UsageError
+
+# Goes into the fingerprint; raise it when a vector changes.
+_VERSION = 1
+
+# Texts tokenised at once: bounds memory (a token id is a Python integer for a moment) and keeps all cores busy.
+_BATCH = 512
+
+
+class StaticEncoder:
+    """Reads the whole text, however long. A text without a known token gets the zero vector."""
+
+    max_workers: int | None = None
+
+    def __init__(self, config: EncoderConfig, model: str = "") -> None:
+        """Load the table, or distil it.
+
+        Args:
+            model: a model2vec folder or Hugging Face name; empty for the table distilled from MiniLM.
+        """
+        self.name = config.name
+        if model:
+            static = _load(model)
+            if config.dimensions is not None and config.dimensions > static.embedding.shape[1]:
+                raise UsageError(
+                    f"The static model {model} has {static.embedding.shape[1]} dimensions, fewer than {config.dimensions}."
+                )
+        else:
+            static = _load(str(distilled_folder(config.dimensions)))
+        table = np.asarray(static.embedding, dtype=np.float32)[:, : config.dimensions]
+        # A model with a quantised vocabulary shares rows among tokens and weighs them apart; here it is spelled out.
+        mapping = getattr(static, "token_mapping", None)
+        weights = getattr(static, "weights", None)
+        if mapping is not None:
+            table = table[mapping]
+        if weights is not None:
+            table = table * np.asarray(weights, dtype=np.float32)[:, None]
+        if static.unk_token_id is not None:
+            table = table.copy()
+            table[static.unk_token_id] = 0
+        self._table = np.ascontiguousarray(table)
+        self._tokenizer: Any = static.tokenizer
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self.dimensions = int(self._table.shape[1])
+        content = xxhash.xxh3_64(self._table.tobytes())
+        content.update(self._tokenizer.to_str().encode())
+        self.fingerprint = f"static-{_VERSION}-{content.hexdigest()}"
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts to float32, shape ``(len(texts), dimensions)``, not normalised; see the protocol."""
+        from scipy.sparse import csr_matrix
+
+        sums = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        for start in range(0, len(texts), _BATCH):
+            batch = list(texts[start : start + _BATCH])
+            ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
+            lengths = np.array([len(row) for row in ids], dtype=np.int64)
+            columns = np.fromiter((token for row in ids for token in row), dtype=np.int32, count=int(lengths.sum()))
+            # Tokens times table as a sparse product: one pass, each row summed in text order, whatever the other rows are.
+            shares = np.repeat(1 / np.maximum(lengths, 1), lengths).astype(np.float32)
+            starts = np.concatenate([[0], np.cumsum(lengths)])
+            counts = csr_matrix((shares, columns, starts), shape=(len(batch), len(self._table)))
+            sums[start : start + len(batch)] = counts @ self._table
+        return sums
+
+
+def distilled_folder(dimensions: int | None = None) -> Path:
+    """The model2vec folder distilled from MiniLM; made on first use and kept in the user's cache.
+
+    Raises:
+        NextlongError: MiniLM is not installed.
+        UsageError: wider than MiniLM's vectors.
+    """
+    from nextlong.embedding import distillation
+    from nextlong.embedding.minilm import DIMENSIONS, PUBLISHED_SHA256, load_minilm
+
+    width = dimensions or distillation.DIMENSIONS
+    if width > DIMENSIONS:
+        raise UsageError(f"The encoder `static` has at most {DIMENSIONS} dimensions; {width} were asked for.")
+    # Named without opening the weights: a machine that has the folder needs neither them nor onnxruntime.
+    name = f"static-{distillation.VERSION}-{width}-{PUBLISHED_SHA256[:16]}"
+    return built_once(name, lambda folder: distillation.distil(load_minilm(), folder, width))
+
+
+def _load(model: str) -> Any:
+    try:
+        from model2vec import StaticModel
+
+        return StaticModel.from_pretrained(str(Path(model).expanduser()))
+    except Exception as error:  # model2vec lets every library's own errors through
+        raise NextlongError(
+            f"Cannot load the static model {model}: {error}",
+            "Give a model2vec folder, or a Hugging Face name that can be reached.",
+        ) from error
