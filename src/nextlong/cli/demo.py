@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import nextlong
 from nextlong.cli import options
-from nextlong.cli.summary import print_dataset, print_pool
+from nextlong.cli.summary import console, print_dataset, print_pool
 from nextlong.cli.verify import print_report
 from nextlong.corpus import demo_documents
 from nextlong.tokenization.train import train_byte_level_bpe
@@ -34,7 +33,7 @@ def demo(
     as_json: options.JsonOption = False,
 ) -> None:
     """The whole job on a corpus that every Python has: its own documentation. Takes a minute or two."""
-    console, progress = Console(), options.shown(quiet, as_json)
+    page, progress = console(), options.shown(quiet, as_json)
     folder = out / "tokenizer"
     if tokenizer is None and not (folder / "tokenizer.json").exists():
         progress.say(f"Training a byte-level BPE of {_VOCABULARY_SIZE:,} tokens on Python's documentation")
@@ -57,8 +56,8 @@ def demo(
     if as_json:
         typer.echo(json.dumps({"pool": pool.description, "dataset": card, "verified": report.ok}))
     elif not quiet:
-        print_pool(pool, console)
-        print_dataset(data, card, console)
+        print_pool(pool, page)
+        print_dataset(data, card, page)
         print_report(data, report)
         typer.echo(
             f"\nThe rows are in {data}/tokens, what they are made of in {data}/sequences, the card in {data}/README.md.\n"

@@ -6,12 +6,11 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import nextlong
 from nextlong.cli import options
 from nextlong.cli.plan import print_pool_plan
-from nextlong.cli.summary import print_pool
+from nextlong.cli.summary import console, print_pool
 
 
 def index(
@@ -66,7 +65,7 @@ def index(
         recall_target,
     )
     if plan:
-        print_pool_plan(inputs or [], recipe, sections, Console())
+        print_pool_plan(inputs or [], recipe, sections, console())
         return
     progress = options.shown(quiet, as_json)
     pool = nextlong.build_pool(
@@ -82,5 +81,5 @@ def index(
     if as_json:
         typer.echo(json.dumps(pool.description))
     elif not quiet:
-        print_pool(pool, Console())
+        print_pool(pool, console())
         typer.echo(f"\nNext: nextlong synthesize {out} --out DATASET --length 128K --tokens 100M --tokenizer NAME_OR_FOLDER")

@@ -23,6 +23,13 @@ from nextlong.sizes import format_bytes, format_count, format_length, format_sec
 _SHOWN_FIRST, _SHOWN_LAST = 3, 1
 _SHOWN_GROUPS = 3
 _EXCERPT = 50
+_PLAIN_WIDTH = 120
+
+
+def console() -> Console:
+    """Standard output; wide enough for the outline where it is no terminal."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=_PLAIN_WIDTH)
 
 
 def print_pool(pool: Pool, console: Console) -> None:
@@ -125,9 +132,10 @@ def print_outline(folder: Path, card: dict[str, Any], console: Console) -> None:
     groups = sorted({span["group"] for span in spans})
     title = f"Outline of {sequence['id']} (root document {printable(sequence['root'])}, {len(groups)} meta-chunks)"
     table = Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, expand=False)
-    for name in ("tokens", "role", "score"):
-        table.add_column(name, style="dim", no_wrap=True, justify="right" if name == "score" else "left")
-    table.add_column("document:chunk", max_width=44, no_wrap=True)
+    table.add_column("tokens", style="dim", no_wrap=True, min_width=15)
+    table.add_column("role", style="dim", no_wrap=True, min_width=12)
+    table.add_column("score", style="dim", no_wrap=True, min_width=5, justify="right")
+    table.add_column("document:chunk", no_wrap=True, max_width=36)
     table.add_column("begins", no_wrap=True, max_width=_EXCERPT)
     for group in groups[:_SHOWN_GROUPS]:
         own = [span for span in spans if span["group"] == group]

@@ -6,12 +6,11 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 import nextlong
 from nextlong.cli import options
 from nextlong.cli.plan import print_dataset_plan
-from nextlong.cli.summary import print_dataset
+from nextlong.cli.summary import console, print_dataset
 
 _SIZE, _MINING, _COMPOSITION = "Size", "Mining", "Composition"
 
@@ -161,7 +160,7 @@ def synthesize(
         recall_target,
     )
     if plan:
-        print_dataset_plan(source or [], out, recipe, sections, keys, Console())
+        print_dataset_plan(source or [], out, recipe, sections, keys, console())
         return
     card = nextlong.synthesize(
         source or [],
@@ -177,5 +176,5 @@ def synthesize(
     if as_json:
         typer.echo(json.dumps(card))
     elif not quiet:
-        print_dataset(out, card, Console())
+        print_dataset(out, card, console())
         typer.echo(f"\nNext: nextlong verify {out}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -209,7 +208,8 @@ def _text_failures(session: Session, row: Row) -> Iterator[str]:
     if not whole.startswith(text):
         text = text.rstrip(_CUT_CHARACTER)
     if not whole.startswith(text):
-        place = len(os.path.commonprefix([whole, text]))
+        pairs = zip(whole, text, strict=False)
+        place = next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(whole), len(text)))
         found, expected = text[place : place + 20], whole[place : place + 20]
         yield f"its text differs from its chunks' at character {place:,}: {found!r}, not {expected!r}"
     elif len(text) < least:
