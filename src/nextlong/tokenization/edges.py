@@ -9,6 +9,7 @@ next to no time.
 
 from __future__ import annotations
 
+import random
 import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -22,7 +23,8 @@ from nextlong.tokenization.units import MAX_LEAD
 # punctuation and digits more readily.
 PROBE = "a"
 
-# White space at the edge of a chunk that is longer than this is not tried; such a chunk counts as touching its neighbour.
+# White space at the edge of a chunk that is longer than this is not tried; such a chunk is encoded again with its
+# neighbours.
 _LONGEST_WHITE = 48
 
 # Characters that patterns treat in different ways, as the end of the chunk before …
@@ -32,14 +34,20 @@ _TAILS: tuple[str, ...] = (
 )
 # … and as the beginning of the chunk after.
 _HEADS: tuple[str, ...] = (
-    *("a", "B", " a", "  a", "\ta", "\na", "\n\na", "\r\na", " \n a", "1", "12", ".", "//", "=", "'s", "_", ">", "-"),
+    *("a", "B", " a", "  a", "        a", "\ta", "\r\na", " \n a", "  \n\n  a"),
+    *("\n" * count + "a" for count in (1, 2, 3, 4, 7)),
+    *("1", "12", ".", "//", "=", "'s", "_", ">", "-"),
     *("。", "字", "\u0301a", "\u3099a", "\U0001f642", "\u00a0a", "\u200da", "\u2028a", "\x00"),
 )
+
+# Stands for the head of a chunk that must be encoded again together with its neighbours.
+OPAQUE = -1
 
 # Trials of one library call; keeps memory flat when a batch brings many new edges.
 _TRIALS_AT_ONCE = 20_000
 
-# Tokens that reach across a separator, tried when a joiner is made.
+# Lists of random chunks, and tokens that reach across a separator, tried when a joiner is made.
+_RANDOM_LISTS = 150
 _MOST_STRADDLERS = 200
 
 
@@ -59,7 +67,7 @@ class Edges:
         self._tail_panel = dict(zip(_TAILS, self.in_context(_TAILS), strict=True))
         self._head_panel = dict(zip(_HEADS, self.in_context(_HEADS), strict=True))
         # Longest first: where several begin (end) a chunk, libraries take the longest.
-        self._added = tuple(sorted((t for t in tokenizer.added_texts if t.strip()), key=len, reverse=True))
+        self._added = tuple(sorted((text for text in tokenizer.added_tokens if text.strip()), key=len, reverse=True))
         self._heads: dict[str, int | None] = {}
         self._tails: dict[str, bool] = {}
         self.opens = self._opens()
@@ -70,26 +78,46 @@ class Edges:
         return self._tokenizer.encode_batch([left + text + right for text in texts])
 
     def heads(self, texts: Sequence[str]) -> list[int | None]:
-        """For each chunk None where its head leaves the separator before it alone; else its `lead` (see ``Unit``)."""
-        keys = [head_of(text, self._added) for text in texts]
+        """How the head of each chunk leaves the separator before it.
+
+        None: untouched. A number: perhaps changed, and so many tokens lie wholly in the separator (``Unit.lead``).
+        :data:`OPAQUE`: the head is of a kind that cannot be tried.
+        """
+        keys = [self._head_of(text) for text in texts]
         self._test_heads(dict.fromkeys(key for key in keys if key is not None and key not in self._heads))
-        return [0 if key is None else self._heads[key] for key in keys]
+        return [OPAQUE if key is None else self._heads[key] for key in keys]
 
-    def tails(self, texts: Sequence[str]) -> list[bool]:
-        """For each chunk whether its tail leaves the separator after it alone, whatever follows."""
-        keys = [tail_of(text, self._added) for text in texts]
+    def tails(self, texts: Sequence[str]) -> list[bool | None]:
+        """For each chunk whether its tail leaves the separator after it alone, whatever follows.
+
+        None: the tail is of a kind that cannot be tried.
+        """
+        keys = [self._tail_of(text) for text in texts]
         self._test_tails(dict.fromkeys(key for key in keys if key is not None and key not in self._tails))
-        return [key is not None and self._tails[key] for key in keys]
+        return [None if key is None else self._tails[key] for key in keys]
 
-    def straddling_pairs(self) -> list[list[str]]:
-        """Pairs of chunks such that a token of the vocabulary has the separator inside and both chunks' edges beside it."""
+    def decided_apart(self) -> bool:
+        """Whether the tokens of two probes with a separator between them are decided apart at both ends of the separator."""
+        independent = self._tokenizer.independent(PROBE + self._separator + PROBE)
+        return bool(independent[1] and independent[-1])
+
+    def hostile_chunks(self) -> list[list[str]]:
+        """Lists of chunks to try joins with: the panels at random (always the same), and what the vocabulary suggests.
+
+        A token that has the separator inside may swallow it between two chunks that end and begin as the token does.
+        """
+        source = random.Random(0)
+        edges = [*_TAILS, *_HEADS]
+        lists = [
+            ["".join(source.choices(edges, k=source.randint(1, 3))) for _ in range(source.randint(2, 6))]
+            for _ in range(_RANDOM_LISTS)
+        ]
         found = (text for text in self._tokenizer.token_texts() if self._separator in text.strip())
-        pairs = []
         for text in islice(found, _MOST_STRADDLERS):
             before, _, after = text.partition(self._separator)
             if before and after:
-                pairs.append([PROBE + " " + before, after + " " + PROBE])
-        return pairs
+                lists.append([PROBE + " " + before, after + " " + PROBE])
+        return lists
 
     def _opens(self) -> bool:
         """Whether a plain chunk at the start of a text has the same tokens as after a separator."""
@@ -99,6 +127,38 @@ class Edges:
             np.array_equal(alone, self._head_panel[text][len(self.neutral) - 1 :])
             for text, alone in zip(texts, at_start, strict=True)
         )
+
+    def _head_of(self, text: str) -> str | None:
+        """The beginning of a chunk that decides about the join before it.
+
+        None when the chunk is only white space, begins with too much of it, or with a token that swallows white space.
+        """
+        window = text[: _LONGEST_WHITE + 1]
+        white = len(window) - len(window.lstrip())
+        if white == len(window):
+            return None
+        if text.startswith(self._added, white):
+            token = next(one for one in self._added if text.startswith(one, white))
+            return None if self._tokenizer.added_tokens[token] else text[: white + len(token)]
+        end = white + 1
+        # Marks belong to the letter before them (normalisation); what a sign means to a pattern may depend on the next.
+        if not text[white].isalnum() or unicodedata.category(text[end : end + 1] or "a")[0] == "M":
+            end += 1
+        return text[:end]
+
+    def _tail_of(self, text: str) -> str | None:
+        """The end of a chunk that decides about the join after it; None as for heads."""
+        window = text[-_LONGEST_WHITE - 1 :]
+        bare = len(text) - len(window) + len(window.rstrip())
+        if bare == len(text) - len(window):
+            return None
+        if text.endswith(self._added, 0, bare):
+            token = next(one for one in self._added if text.endswith(one, 0, bare))
+            return None if self._tokenizer.added_tokens[token] else text[bare - len(token) :]
+        start = bare - 1
+        if start and not text[start].isalnum():
+            start -= 1
+        return text[start:]
 
     def _test_heads(self, keys: Iterable[str]) -> None:
         separator = self._separator
@@ -143,41 +203,6 @@ class Edges:
     def tail_fits(self, tokens: Tokens) -> bool:
         """Whether an encoding in context ends like one of two probes."""
         return len(tokens) > len(self.neutral) and np.array_equal(tokens[1 - len(self.neutral) :], self.neutral[1:])
-
-
-def head_of(text: str, added: tuple[str, ...] = ()) -> str | None:
-    """The beginning of a chunk that decides about the join before it.
-
-    None when the chunk is only white space, or begins with too much of it to be tried.
-    """
-    window = text[: _LONGEST_WHITE + 1]
-    white = len(window) - len(window.lstrip())
-    if white == len(window):
-        return None
-    end = white + 1
-    # Marks belong to the letter before them (normalisation), and what a sign means to a pattern may depend on the next one.
-    if not text[white].isalnum() or unicodedata.category(text[end : end + 1] or "a")[0] == "M":
-        end += 1
-    if added and text.startswith(added, white):  # an added token may swallow the white space beside it
-        end = white + next(len(one) for one in added if text.startswith(one, white))
-    return text[:end]
-
-
-def tail_of(text: str, added: tuple[str, ...] = ()) -> str | None:
-    """The end of a chunk that decides about the join after it.
-
-    None when the chunk is only white space, or ends with too much of it to be tried.
-    """
-    window = text[-_LONGEST_WHITE - 1 :]
-    bare = len(text) - len(window) + len(window.rstrip())
-    if bare == len(text) - len(window):
-        return None
-    start = bare - 1
-    if start and not text[start].isalnum():
-        start -= 1
-    if added and text.endswith(added, 0, bare):
-        start = bare - next(len(one) for one in added if text.endswith(one, 0, bare))
-    return text[start:]
 
 
 def _groups(keys: Iterable[str], size: int) -> Iterable[list[str]]:

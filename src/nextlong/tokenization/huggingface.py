@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 from tokenizers import Tokenizer as Library
+from tokenizers.models import BPE
 
 from nextlong.errors import NextlongError, UsageError
 from nextlong.tokenization.tokenizer import Tokens, is_reversible
@@ -57,7 +58,11 @@ class HuggingFaceTokenizer:
         for one in (self.bos_id, self.eos_id):
             if one is not None:
                 special[one] = str(self._library.id_to_token(one))
-        self.added_texts = tuple(token.content for i, token in added.items() if i not in special)
+        self.added_tokens = {token.content: token.lstrip or token.rstrip for i, token in added.items() if i not in special}
+        named = {self.bos_id, self.eos_id}
+        # What any unknown character becomes is no injection, unless it begins or ends a text.
+        unknown = set(self._library.encode("\U0010fffe", add_special_tokens=False).ids) - named
+        special = {i: string for i, string in special.items() if i not in unknown}
         self._encoder = _plain_text_encoder(self._library, content, special)
         self.reversible = is_reversible(self.encode_batch, self.decode)
 
@@ -76,6 +81,14 @@ class HuggingFaceTokenizer:
         ends = np.array(encoded.offsets, dtype=np.int64).reshape(-1, 2)[:, 1]
         return np.array(encoded.ids, dtype=np.int32), ends
 
+    def independent(self, text: str) -> npt.NDArray[np.bool_]:
+        """For each token whether the model decided it apart from the token before: BPE always, others at a new word."""
+        encoded = self._encoder.encode(text, add_special_tokens=False)
+        if isinstance(self._encoder.model, BPE):
+            return np.ones(len(encoded.ids), dtype=np.bool_)
+        words = encoded.word_ids
+        return np.array([i == 0 or word != words[i - 1] for i, word in enumerate(words)], dtype=np.bool_)
+
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> str:
         """The text of tokens; special tokens appear as they are written."""
         text: str = self._library.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
@@ -85,7 +98,7 @@ class HuggingFaceTokenizer:
         """The text of every token that is whole characters, special tokens left out."""
         ids = self._library.get_vocab(with_added_tokens=False).values()
         texts = self._library.decode_batch([[i] for i in ids])
-        return [*self.added_texts, *(text for text in texts if "\ufffd" not in text)]
+        return [*self.added_tokens, *(text for text in texts if "\ufffd" not in text)]
 
 
 def load_from_folder(folder: Path, name: str, file: str = TOKENIZER_FILE) -> HuggingFaceTokenizer:

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from nextlong.tokenization.edges import PROBE, Edges
+from nextlong.tokenization.edges import OPAQUE, PROBE, Edges
 from nextlong.tokenization.tokenizer import Tokenizer, Tokens
-from nextlong.tokenization.units import MAX_LEAD, Unit
+from nextlong.tokenization.units import Unit
 
 # Part of the fingerprint of stored units: raise it when units of the same chunk change.
 _UNITS_VERSION = 1
@@ -45,8 +45,8 @@ class Joiner:
         local: chunks can be joined by their tokens. Where not (a tokenizer whose tokens reach across separators), every
             join encodes the whole text again: right but slow.
         exact: joining a panel of hostile chunks gave exactly the tokens of the whole texts.
-        difference: the share of the panel's tokens that differ when units are joined although the tokenizer is not
-            local; 0 where it is.
+        difference: the share of the panel's tokens that differed when units were joined by their tokens; such a tokenizer
+            is then not local.
         fingerprint: changes whenever the units of the same chunks may change.
     """
 
@@ -59,13 +59,12 @@ class Joiner:
         self._edges = Edges(tokenizer, separator)
         self._neutral = self._edges.neutral
         self._separator_length = len(self._edges.separator_tokens)
-        self.local = len(self._neutral) >= 2
-        self.difference = 0.0
-        panel = [*_PANEL, *self._edges.straddling_pairs()]
-        if self.local:
-            self.difference = self._panel_difference(panel)
-            self.local = self.difference == 0
-        self.exact = self._panel_difference(panel) == 0
+        panel = [list(chunks[start:]) for chunks in _PANEL for start in range(len(chunks) - 1)]
+        panel += self._edges.hostile_chunks()
+        self.local = len(self._neutral) > 1
+        self.difference = self._panel_difference(panel)
+        self.local = self.local and self.difference == 0 and self._edges.decided_apart()
+        self.exact = self.local or self._panel_difference(panel) == 0
 
     def encode_units(self, texts: Sequence[str]) -> list[Unit]:
         """Tokenise chunks, each by itself, in one call of the library on all cores."""
@@ -190,30 +189,26 @@ class Joiner:
         lead = int(np.searchsorted(ends, len(left), side="right"))
         return tokens[skip:-1], lead, np.searchsorted(ends, borders, side="right")
 
-    def _unit(self, tokens: Tokens, lead: int | None, tail_is_tame: bool) -> Unit:
+    def _unit(self, tokens: Tokens, lead: int | None, tail_is_tame: bool | None) -> Unit:
         edges = self._edges
-        closed = tail_is_tame and edges.tail_fits(tokens)
-        ends_well = len(tokens) > 1 and tokens[-1] == self._neutral[-1]
-        if lead is None and ends_well and edges.head_fits(tokens):
+        joinable = lead != OPAQUE and tail_is_tame is not None and len(tokens) > 1 and tokens[-1] == self._neutral[-1]
+        closed = tail_is_tame is True and edges.tail_fits(tokens)
+        if joinable and lead is None and edges.head_fits(tokens):
             return Unit(tokens[len(self._neutral) - 1 : -1], carries=False, closed=closed)
-        if lead is not None and ends_well and tokens[0] == self._neutral[0]:
-            if lead == 0 and edges.head_fits(tokens):
-                lead = min(self._separator_length, MAX_LEAD)
+        if joinable and lead is not None and tokens[0] == self._neutral[0]:
             return Unit(tokens[1:-1], carries=True, closed=closed, lead=lead)
         return Unit(tokens[len(self._neutral) - 1 : -1], carries=False, closed=False, opaque=True)
 
     def _panel_difference(self, panel: Sequence[Sequence[str]]) -> float:
-        """The share of tokens that differ between joined and whole, over all runs of each list of chunks."""
+        """The share of tokens that differ between joined and whole."""
         wrong = total = 0
         for chunks in panel:
-            units = self.encode_units(chunks)
-            for start in range(len(chunks) - 1):
-                joined, _ = self.join(units[start:], chunks[start:])
-                whole = self.encode_text(chunks[start:])
-                total += len(whole)
-                if not np.array_equal(joined, whole):
-                    wrong += _differing(joined, whole)
-        return wrong / total if total else 0.0
+            joined, _ = self.join(self.encode_units(chunks), chunks)
+            whole = self.encode_text(chunks)
+            total += len(whole)
+            if not np.array_equal(joined, whole):
+                wrong += _differing(joined, whole)
+        return wrong / total
 
 
 def _differing(joined: Tokens, whole: Tokens) -> int:

@@ -36,7 +36,7 @@ class TiktokenTokenizer:
         self.vocabulary_size = encoding.n_vocab
         self.bos_id: int | None = next((specials[one] for one in _BOS_NAMES if one in specials), None)
         self.eos_id: int | None = next((specials[one] for one in _EOS_NAMES if one in specials), None)
-        self.added_texts: tuple[str, ...] = ()
+        self.added_tokens: dict[str, bool] = {}
         self.fingerprint = _fingerprint(encoding)
         self.reversible = is_reversible(self.encode_batch, self.decode)
 
@@ -53,6 +53,10 @@ class TiktokenTokenizer:
         starts = (np.frombuffer(text.encode(), dtype=np.uint8) & 0xC0) != 0x80
         characters = np.cumsum(starts, dtype=np.int64)
         return np.array(ids, dtype=np.int32), characters[byte_ends - 1]
+
+    def independent(self, text: str) -> npt.NDArray[np.bool_]:
+        """All True: tokens are merged from neighbours only."""
+        return np.ones(len(self._encoding.encode_ordinary(text)), dtype=np.bool_)
 
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> str:
         """The text of tokens; bytes that are no character become U+FFFD."""

@@ -47,7 +47,8 @@ class Tokenizer(Protocol):
         fingerprint: a hash of the tokenizer's content; the same wherever its files lie.
         vocabulary_size: every token id is below it; added tokens are included.
         bos_id, eos_id: the ids that begin and end a text, or None where the tokenizer defines none.
-        added_texts: added tokens that are not special; in a text they are found before it is split into words.
+        added_tokens: added tokens that are not special and so are found in texts, before these are split into words; and
+            whether each swallows white space beside it.
         reversible: ``decode(encode(text)) == text`` on a panel of hostile texts.
     """
 
@@ -56,7 +57,7 @@ class Tokenizer(Protocol):
     vocabulary_size: int
     bos_id: int | None
     eos_id: int | None
-    added_texts: tuple[str, ...]
+    added_tokens: dict[str, bool]
     reversible: bool
 
     def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
@@ -71,6 +72,13 @@ class Tokenizer(Protocol):
         """The tokens of a text, and for each the character offset in the text after its last character.
 
         A token that holds only some bytes of a character ends after that character.
+        """
+        ...
+
+    def independent(self, text: str) -> npt.NDArray[np.bool_]:
+        """For each token of a text whether the model decided it apart from the token before.
+
+        False only for models that weigh a whole word at once (Unigram, WordPiece), between tokens of one word.
         """
         ...
 
