@@ -145,6 +145,10 @@ def friendly(command: Callable[Parameters, Result]) -> Callable[Parameters, Resu
             if error.hint:
                 console.print(f"  {printable(error.hint)}")
             raise typer.Exit(WRONG_USAGE if isinstance(error, UsageError) else FAILED) from error
+        except OSError as error:  # the file system's own words, such as a full disk or a missing right
+            console.print(f"error: {printable(str(error))}")
+            console.print("  What is finished is kept; run the same command again when this is mended.")
+            raise typer.Exit(FAILED) from error
         except KeyboardInterrupt as error:
             console.print("Interrupted. Run the same command again to go on: what is finished is kept.")
             raise typer.Exit(INTERRUPTED) from error

@@ -99,6 +99,7 @@ class _Synthesis:
     def do(self) -> None:
         """All stages. A sequence that paper mode discards is replaced by the one of the next root."""
         batches: dict[str, list[int]] = {}
+        mined: list[Receipt] = []
         composed: list[Receipt] = []
         made = 0
         while made < self.wanted:
@@ -112,6 +113,8 @@ class _Synthesis:
             self._tokenize(self._wanted_chunks(mined))
             composed = self._compose(batches, mined)
             made = sum(receipt.rows for receipt in composed)
+        self.run.clear(mined, layout.NEIGHBOURS, layout.WANTED)
+        self.run.clear(composed, layout.SEQUENCES)
         self._tokenize(self._used_chunks(composed))
         written = self._write(composed)
         describe(self.run, self.session, self.draw, composed, written)
@@ -125,7 +128,7 @@ class _Synthesis:
             Task("mine", batch, mine.mine, (self.session, batch, roots), version, {"roots": config_hash(roots)})
             for batch, roots in batches.items()
         ]
-        return self.run.stage(tasks, "roots", _total(batches), owns=(layout.NEIGHBOURS, layout.WANTED))
+        return self.run.stage(tasks, "roots", _total(batches))
 
     def _compose(self, batches: dict[str, list[int]], mined: Sequence[Receipt]) -> list[Receipt]:
         config = self.session.config
@@ -139,7 +142,7 @@ class _Synthesis:
             arguments = (self.session, batch, first, None)
             tasks.append(Task("compose", batch, compose.compose, arguments, version, receipt.checksums()))
             first += len(roots)
-        return self.run.stage(tasks, "sequences", _total(batches), owns=(layout.SEQUENCES,))
+        return self.run.stage(tasks, "sequences", _total(batches))
 
     def _compose_in_order(self, batches: dict[str, list[int]], mined: Sequence[Receipt], version: str) -> list[Receipt]:
         """With ``max_reuse`` a batch depends on all before it."""
@@ -150,7 +153,7 @@ class _Synthesis:
             before = tuple(self.run.folder / path for done in receipts for path in done.outputs)
             inputs = receipt.checksums() | {path: check for done in receipts for path, check in done.checksums().items()}
             tasks.append(Task("compose", batch, compose.compose, (self.session, batch, first, before), version, inputs))
-            receipts = self.run.stage(tasks, "sequences", _total(batches), owns=(layout.SEQUENCES,), limit=1)
+            receipts = self.run.stage(tasks, "sequences", _total(batches), limit=1)
             first += len(roots)
         return receipts
 

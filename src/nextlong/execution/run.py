@@ -37,7 +37,12 @@ class Run:
         return Ledger(self.folder)
 
     def stage(
-        self, tasks: Sequence[Task], unit: str, total: int | None, owns: Sequence[str] = (), limit: int | None = None
+        self,
+        tasks: Sequence[Task],
+        unit: str,
+        total: int | None,
+        owns: Sequence[str] | None = None,
+        limit: int | None = None,
     ) -> list[Receipt]:
         """Do the tasks of one stage that have no valid receipt.
 
@@ -45,7 +50,8 @@ class Run:
             tasks: all tasks of the stage, at least one.
             unit: what the stage counts, in the plural.
             total: how many of them, if known.
-            owns: folders in which only this stage writes; what no task of it wrote is removed from them.
+            owns: folders in which only this stage writes: what an earlier configuration left in them, and its receipts,
+                are removed. None while the stage may get more tasks; :meth:`clear` then does it at the end.
             limit: the most workers that may work on it.
 
         Returns:
@@ -64,8 +70,13 @@ class Run:
             receipts |= {receipt.name: receipt for receipt in done}
             self._write_metrics(name, unit, done, len(tasks) - len(todo), time.perf_counter() - started)
         ordered = [receipts[task.name] for task in tasks]
-        self.ledger.keep_only(name, ordered, *owns)
+        if owns is not None:
+            self.clear(ordered, *owns)
         return ordered
+
+    def clear(self, receipts: Sequence[Receipt], *folders: str) -> None:
+        """Remove what other tasks than these ever wrote to the stage's folders, and their receipts."""
+        self.ledger.keep_only(receipts[0].stage, receipts, *folders)
 
     def add(self, tasks: Sequence[Task], unit: str, total: int, folder: Path) -> list[Receipt]:
         """Do tasks whose outputs and receipts belong to another folder, as one more stage of this run."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,7 @@ class Ledger:
         folder = self.folder / "receipts"
         return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
 
-    def keep_only(self, stage: str, receipts: list[Receipt], *folders: str) -> None:
+    def keep_only(self, stage: str, receipts: Sequence[Receipt], *folders: str) -> None:
         """Forget the stage's other receipts, and remove from ``folders`` the files that none of ``receipts`` wrote.
 
         Called after a stage is complete, so that nothing of an earlier configuration stays behind.

@@ -15,7 +15,7 @@ from nextlong.pool.pool import Ordinals, Pool
 
 # Why a candidate is passed over, in the order in which the reasons are looked at.
 REASONS = {
-    "own_document": "chunk of the root document itself",
+    "own_document": "of the root document itself",
     "no_vector": "the encoder gave it a zero vector",
     "range_min": "nearer than range_min allows",
     "range_max": "farther than range_max allows",
@@ -24,7 +24,7 @@ REASONS = {
     "relative_margin": "closer than relative_margin allows",
     "used": "already in the sequence",
     "max_reuse": "used max_reuse times in the dataset",
-    "copy": "copy of a chunk of the root document or of a negative in the sequence",
+    "copy": "copies of a chunk of the root document or of a negative in the sequence",
 }
 _STATIC = list(REASONS)[:7]
 
