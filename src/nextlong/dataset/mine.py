@@ -19,7 +19,9 @@ from nextlong.execution.tasks import Outcome
 from nextlong.mining.filters import SequenceFilter
 from nextlong.mining.neighbours import Neighbours, find_neighbours
 from nextlong.pool.catalog import save_array
+from nextlong.pool.pool import Ordinals
 from nextlong.records import NEIGHBOUR_SCHEMA
+from nextlong.tokenization.store import TokenStore
 
 VERSION = 1
 
@@ -44,7 +46,7 @@ def mine(session: Session, batch: str, roots: list[int]) -> Outcome:
     wanted: set[int] = set()
     for start in range(0, len(roots), _BATCH):
         some = roots[start : start + _BATCH]
-        depths = [_depth(session, root) for root in some]
+        depths = [_depth(session, store, root) for root in some]
         for found in find_neighbours(pool, some, max(depths), config.mining.negatives, config.seed):
             for meta, chunks, scores in zip(found.meta_chunks.tolist(), found.chunks, found.scores, strict=True):
                 for name, value in zip(NEIGHBOUR_SCHEMA.names, (found.root, meta, chunks, scores), strict=True):
@@ -57,20 +59,20 @@ def mine(session: Session, batch: str, roots: list[int]) -> Outcome:
     return Outcome(files, len(roots), {"wanted": len(wanted)})
 
 
-def _depth(session: Session, root: int) -> int:
+def _depth(session: Session, store: TokenStore, root: int) -> int:
     """How deep to search for each meta-chunk of a root: all groups may want the same neighbours."""
     pool, config = session.pool(), session.config
     metas = pool.chunks_of(root)
     if config.composition.mode == "paper":
         needed = negatives_in_paper_mode(pool, root, config) * len(metas)
     else:
-        bytes_per_token = pool.bytes_of(metas).sum() / max(1, session.store().lengths(metas).sum())
+        bytes_per_token = pool.bytes_of(metas).sum() / max(1, store.lengths(metas).sum())
         chunk_tokens = pool.characters / pool.chunks / bytes_per_token
         needed = math.ceil(config.length / max(1.0, chunk_tokens))
     return math.ceil(needed * _SURPLUS) + _SURPLUS_CHUNKS + len(metas) + config.mining.range_min
 
 
-def _forecast(session: Session, found: Neighbours, meta_lengths: np.ndarray) -> set[int]:
+def _forecast(session: Session, found: Neighbours, meta_lengths: Ordinals) -> set[int]:
     pool, config = session.pool(), session.config
     candidates = SequenceFilter(pool, found, config.mining)
     taken: set[int] = set(found.meta_chunks.tolist())
