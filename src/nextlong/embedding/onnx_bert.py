@@ -34,7 +34,7 @@ class _Graph:
         from onnx import numpy_helper
 
         if name not in {constant.name for constant in self.constants}:
-            self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+            self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def scalar(self, value: float) -> str:

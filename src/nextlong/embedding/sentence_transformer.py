@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,8 @@ class SentenceTransformerEncoder:
         # A model on a device has it to itself; on the processor every worker may load its own.
         self.max_workers: int | None = None if self._model.device.type == "cpu" else 1
         self.dimensions = int(self._encode([config.prompt + "dimensions"]).shape[1])
-        settings = [config.window, config.prompt, config.dimensions, self._budget]
-        self.fingerprint = f"sentence-transformers-{_VERSION}-{self._content_hash(settings)}"
+        settings = [_version_of(model), config.window, config.prompt, config.dimensions, self._budget]
+        self.fingerprint = f"sentence-transformers-{_VERSION}-{xxhash.xxh3_64_hexdigest(repr(settings).encode())}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Encode texts to float32, shape ``(len(texts), dimensions)``; see the protocol."""
@@ -86,18 +87,26 @@ class SentenceTransformerEncoder:
     def _count(self, text: str, *, special: bool = False) -> int:
         return len(self._model.tokenizer.encode(text, add_special_tokens=special))
 
-    def _content_hash(self, settings: list[Any]) -> str:
-        """Hashes what the model computes with, so a folder that was trained on and a branch that moved both show."""
-        digest = xxhash.xxh3_64(repr(settings).encode())
-        digest.update(str(self._model).encode())
-        digest.update(repr(sorted(self._model.tokenizer.get_vocab().items())).encode())
-        for name, weights in sorted(self._model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(weights.detach().cpu().contiguous().flatten().view(_bytes_type()).numpy())
+
+def _version_of(model: str) -> str:
+    """What identifies a model's weights: a hash of a folder's files, or the commit of what was downloaded.
+
+    Not the weights in memory: those that a checkpoint lacks, such as an unused pooler's, are random in every process.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        digest = xxhash.xxh3_64()
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".md"]
+        for path in files:
+            name = path.relative_to(folder)
+            if not any(part.startswith(".") for part in name.parts):
+                digest.update(name.as_posix().encode())
+                with path.open("rb") as file:
+                    while block := file.read(1 << 22):
+                        digest.update(block)
         return digest.hexdigest()
+    from huggingface_hub import snapshot_download
 
-
-def _bytes_type() -> Any:
-    import torch
-
-    return torch.uint8
+    # A name without an owner means one of the library's own models.
+    repository = model if "/" in model else f"sentence-transformers/{model}"
+    return Path(snapshot_download(repository, local_files_only=True)).name
