@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from nextlong.composition.nextlong import OutOfCandidates, Placed, add_to_last, arranged, choose_k, choose_to_fill
 from nextlong.dataset import layout
-from nextlong.dataset.mine import read_neighbours
+from nextlong.dataset.mine import DEEPER, read_neighbours
 from nextlong.dataset.roots import negatives_in_paper_mode
 from nextlong.dataset.session import Session
 from nextlong.errors import NextlongError
@@ -28,9 +28,6 @@ from nextlong.sizes import format_count
 from nextlong.tokenization.store import TokenStore
 
 VERSION = 1
-
-# A sequence whose candidates run out is searched for again this much deeper, until the whole pool has been seen.
-DEEPER = 4
 
 # Similarity by rank is recorded up to this rank, for the summary.
 _RANKS = 512

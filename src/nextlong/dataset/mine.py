@@ -26,12 +26,13 @@ from nextlong.tokenization.store import TokenStore
 VERSION = 1
 
 # Search this much deeper than the negatives that a sequence needs: some candidates are copies, or the root's own chunks.
-# A sequence that needs more is searched again, deeper (see DEEPER in compose.py).
-_SURPLUS = 1.3
-_SURPLUS_CHUNKS = 16
+_SURPLUS = 1.5
+_SURPLUS_CHUNKS = 32
+# Where the candidates do not suffice even so, search again this much deeper, until the whole pool has been seen.
+DEEPER = 4
 
-# Roots searched for in one call: their queries fill the index's blocks, and their candidates fit the cache.
-_BATCH = 32
+# Roots searched for in one call: exact search reads all vectors once for all of them.
+_BATCH = 128
 
 
 def mine(session: Session, batch: str, roots: list[int]) -> Outcome:
@@ -40,23 +41,38 @@ def mine(session: Session, batch: str, roots: list[int]) -> Outcome:
     The forecast runs the selection with lengths guessed from bytes, so that nearly all chunks of the sequences, and
     hardly any others, are tokenised in one go.
     """
-    pool, config = session.pool(), session.config
     store = session.store()
     rows: dict[str, list[object]] = {name: [] for name in NEIGHBOUR_SCHEMA.names}
     wanted: set[int] = set()
     for start in range(0, len(roots), _BATCH):
         some = roots[start : start + _BATCH]
-        depths = [_depth(session, store, root) for root in some]
-        for found in find_neighbours(pool, some, max(depths), config.mining.negatives, config.seed):
+        for found, forecast in _searched(session, store, some):
+            wanted |= forecast
             for meta, chunks, scores in zip(found.meta_chunks.tolist(), found.chunks, found.scores, strict=True):
                 for name, value in zip(NEIGHBOUR_SCHEMA.names, (found.root, meta, chunks, scores), strict=True):
                     rows[name].append(value)
-            wanted |= _forecast(session, found, store.lengths(found.meta_chunks))
         advance(len(some))
     files = [session.folder / layout.NEIGHBOURS / f"{batch}.arrow", session.folder / layout.WANTED / f"{batch}.npy"]
     write_arrow(files[0], pa.record_batch(rows, schema=NEIGHBOUR_SCHEMA))
     save_array(files[1], np.array(sorted(wanted), dtype=np.int64))
     return Outcome(files, len(roots), {"wanted": len(wanted)})
+
+
+def _searched(session: Session, store: TokenStore, roots: list[int]) -> list[tuple[Neighbours, set[int]]]:
+    """Enough candidates for each root, as far as lengths guessed from bytes can tell, and the chunks it will use."""
+    pool, config = session.pool(), session.config
+    done: dict[int, tuple[Neighbours, set[int]]] = {}
+    todo, depth = roots, max(_depth(session, store, root) for root in roots)
+    while todo:
+        short = []
+        for found in find_neighbours(pool, todo, depth, config.mining.negatives, config.seed):
+            forecast = _forecast(session, found, store.lengths(found.meta_chunks))
+            if forecast is None and depth < pool.chunks:
+                short.append(found.root)
+            else:
+                done[found.root] = found, forecast or set()
+        todo, depth = short, depth * DEEPER
+    return [done[root] for root in roots]
 
 
 def _depth(session: Session, store: TokenStore, root: int) -> int:
@@ -72,7 +88,8 @@ def _depth(session: Session, store: TokenStore, root: int) -> int:
     return math.ceil(needed * _SURPLUS) + _SURPLUS_CHUNKS + len(metas) + config.mining.range_min
 
 
-def _forecast(session: Session, found: Neighbours, meta_lengths: Ordinals) -> set[int]:
+def _forecast(session: Session, found: Neighbours, meta_lengths: Ordinals) -> set[int] | None:
+    """The chunks that the sequence will use, nearly; None if the candidates do not suffice."""
     pool, config = session.pool(), session.config
     candidates = SequenceFilter(pool, found, config.mining)
     taken: set[int] = set(found.meta_chunks.tolist())
@@ -86,7 +103,7 @@ def _forecast(session: Session, found: Neighbours, meta_lengths: Ordinals) -> se
         else:
             chosen = choose_to_fill(candidates, meta_lengths.tolist(), length_of.__getitem__, session.content)
     except OutOfCandidates:
-        return taken  # composing will search deeper, and tokenise the rest
+        return None
     return taken | {negative.chunk for group in chosen for negative in group}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from nextlong.dataset.describe import describe
 from nextlong.dataset.roots import RootDraw
 from nextlong.dataset.session import Session
 from nextlong.errors import NextlongError, UsageError
+from nextlong.execution.files import explained, remove_leftovers
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed
@@ -181,8 +183,7 @@ class _Synthesis:
         pool, store = self.session.pool(), self.session.store()
         if not len(store.missing(chunks)):
             return
-        store.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(store.folder / ".lock"):
+        with _held(store.folder):
             store = self.session.store()  # what the other one made is there now
             lacking = store.missing(chunks)
             tasks = []
@@ -202,6 +203,26 @@ class _Synthesis:
             f"{self.session.pool().documents:,} documents can be one ({reasons}).",
             f"Ask for at most {made * length:,} tokens, add documents, or change --length or --max-root-fraction.",
         )
+
+
+@contextmanager
+def _held(store: Path) -> Iterator[None]:
+    """Hold the token store, which lies in the pool, for writing.
+
+    Raises:
+        NextlongError: the pool cannot be written.
+    """
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(store / ".lock")
+        lock.acquire()
+    except OSError as error:
+        raise explained(error, store) from error
+    try:
+        remove_leftovers(store)  # of a run that was killed; the dataset's own are not here
+        yield
+    finally:
+        lock.release()
 
 
 def _total(batches: dict[str, list[int]]) -> int:

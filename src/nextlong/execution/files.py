@@ -6,7 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,24 +28,31 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         NextlongError: the disk is full or the folder cannot be written; ``path`` is then as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps apart a task and its orphan: the worker of a killed run that has not ended yet.
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _explained(error, path) from error
+        _remove(temporary)
+        raise explained(error, path) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
 
 
-def _explained(error: OSError, path: Path) -> Exception:
+def _remove(temporary: Path) -> None:
+    # Where nothing can be written nothing is left to remove, and what went wrong first is what people should see.
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
+
+
+def explained(error: OSError, path: Path) -> Exception:
+    """The error of writing ``path`` in words for people; one that says nothing about disk or permissions as it is."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return NextlongError(
             f"No space left to write {path}: {error.strerror}.",

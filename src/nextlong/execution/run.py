@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nextlong.errors import NextlongError, UsageError
-from nextlong.execution.files import read_json, remove_leftovers, write_json
+from nextlong.execution.files import atomic, read_json, remove_leftovers, write_json
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress
 from nextlong.execution.tasks import Ledger, Receipt, Task, perform
@@ -97,8 +97,11 @@ class Run:
             "task_seconds": round(sum(receipt.seconds for receipt in done), 3),
             "peak_memory": max(receipt.peak_memory for receipt in done),
         }
-        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        path = self.folder / METRICS
+        # Not appended: a kill or a full disk would leave half a line.
+        with atomic(path) as temporary:
+            before = path.read_text(encoding="utf-8") if path.exists() else ""
+            temporary.write_text(before + json.dumps(line) + "\n", encoding="utf-8")
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

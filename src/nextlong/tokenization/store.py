@@ -105,9 +105,12 @@ class TokenStore:
         return lengths
 
     def parts(self, shard: int) -> list[Path]:
-        """The files that hold tokens of a shard: those with a receipt, so a file that a kill left without one is remade."""
+        """The files that hold tokens of a shard: those with a receipt, so a file that a kill left without one is remade.
+
+        So is one that was deleted, as the error about a damaged file advises.
+        """
         receipts = sorted((self.folder / "receipts" / STAGE).glob(f"{self._pool.shards[shard]}.*.json"))
-        return [self.folder / f"{receipt.stem}.arrow" for receipt in receipts]
+        return [path for receipt in receipts if (path := self.folder / f"{receipt.stem}.arrow").exists()]
 
     def _shard(self, shard: int) -> tuple[list[_Part], npt.NDArray[np.int32], Ordinals]:
         """The parts of a shard, and for each of its chunks the part (-1: none) and the place in it."""
@@ -166,8 +169,10 @@ def tokenize(
 
 
 def part_path(store: TokenStore, pool: Pool, shard: int) -> Path:
-    """The file for the next part of a shard."""
-    return store.folder / f"{pool.shards[shard]}.{len(store.parts(shard)):04d}.arrow"
+    """The file for the next part of a shard: the first number that is free."""
+    taken = set(store.parts(shard))
+    paths = (store.folder / f"{pool.shards[shard]}.{number:04d}.arrow" for number in range(len(taken) + 1))
+    return next(path for path in paths if path not in taken)
 
 
 def grouped(pool: Pool, chunks: Ordinals) -> Sequence[tuple[int, npt.NDArray[np.int32]]]:
