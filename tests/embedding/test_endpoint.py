@@ -133,8 +133,8 @@ def test_a_passing_failure_is_repeated(service, status):
 @pytest.mark.parametrize("as_date", [False, True])
 def test_retry_after_is_obeyed(service, as_date):
     loaded = encoder(service)
-    # A date has whole seconds, so two of them are at least one.
-    service.script = [(429, {"Retry-After": formatdate(time.time() + 2, usegmt=True) if as_date else "1"}, b"")]
+    # A date has whole seconds, so three of them are at least two.
+    service.script = [(429, {"Retry-After": formatdate(time.time() + 3, usegmt=True) if as_date else "1"}, b"")]
     start = time.monotonic()
     loaded.encode(["a"])
     assert time.monotonic() - start >= 0.9

@@ -77,6 +77,15 @@ def test_the_graph_computes_bert(tmp_path, pooling):
     np.testing.assert_allclose(model.vectors(ids), expected, atol=1e-5)
 
 
+def test_the_pooling_is_read_as_sentence_transformers_writes_it_today(tmp_path, encoder):
+    path = write_bert(tmp_path / "model", "cls")
+    (path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "mean", "include_prompt": True}))
+    assert load_encoder(EncoderConfig(name=f"minilm:{path}")).fingerprint == encoder.fingerprint
+    (path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "lasttoken"}))
+    with pytest.raises(NextlongError, match="pooling"):
+        load_encoder(EncoderConfig(name=f"minilm:{path}"))
+
+
 def test_a_text_longer_than_the_model_is_read_to_its_end(encoder, folder):
     """24 positions are 22 tokens; the text has 60, of which only the last ones differ."""
     text = "sort merge hash " * 20

@@ -183,10 +183,13 @@ def _pooling(folder: Path) -> str:
     path = folder / "1_Pooling" / "config.json"
     if not path.is_file():
         return "mean"
-    modes = {key for key, value in json.loads(path.read_text(encoding="utf-8")).items() if value is True}
-    for pooling, mode in (("mean", "pooling_mode_mean_tokens"), ("cls", "pooling_mode_cls_token")):
-        if {key for key in modes if key.startswith("pooling_mode_")} == {mode}:
-            return pooling
+    config = json.loads(path.read_text(encoding="utf-8"))
+    flags = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+    asked = {flags.get(key, key) for key, value in config.items() if key.startswith("pooling_mode_") and value is True}
+    if "pooling_mode" in config:  # how sentence-transformers 6 writes it
+        asked = {str(config["pooling_mode"])}
+    if asked in ({"mean"}, {"cls"}):
+        return str(asked.pop())
     raise NextlongError(
         f"{path} asks for another pooling than the mean or the first token.", "Use `sentence-transformers:FOLDER`."
     )
