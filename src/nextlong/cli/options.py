@@ -24,20 +24,20 @@ _CORPUS, _CHUNKS, _ENCODER, _RUN = "Corpus", "Chunks", "Vectors and index", "Run
 Out = Annotated[Path, typer.Option("--out", help="The folder to write.", show_default=False)]
 Recipe = Annotated[Path | None, typer.Option(help="A recipe file; options override it.", show_default=False)]
 
-TextColumn = Annotated[str | None, typer.Option(help="Column of the text. [default: text]", rich_help_panel=_CORPUS)]
+TextColumn = Annotated[str | None, typer.Option(help="Column of the text. (default: text)", rich_help_panel=_CORPUS)]
 IdColumn = Annotated[
     str | None,
-    typer.Option(help="Column of the id. [default: id where there is one, else from the text]", rich_help_panel=_CORPUS),
+    typer.Option(help="Column of the id. (default: id where there is one, else from the text)", rich_help_panel=_CORPUS),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Make a bad row fatal.", rich_help_panel=_CORPUS)]
 
-Chunker = Annotated[str | None, typer.Option(help="lossless, paper or tokens. [default: lossless]", rich_help_panel=_CHUNKS)]
+Chunker = Annotated[str | None, typer.Option(help="lossless, paper or tokens. (default: lossless)", rich_help_panel=_CHUNKS)]
 Granularity = Annotated[
     str | None,
-    typer.Option(help="Size of a chunk in characters (tokens for `tokens`). [default: 2048]", rich_help_panel=_CHUNKS),
+    typer.Option(help="Size of a chunk in characters (tokens for `tokens`). (default: 2048)", rich_help_panel=_CHUNKS),
 ]
 Cap = Annotated[
-    str | None, typer.Option(help="Most characters of a chunk. [default: twice the granularity]", rich_help_panel=_CHUNKS)
+    str | None, typer.Option(help="Most characters of a chunk. (default: twice the granularity)", rich_help_panel=_CHUNKS)
 ]
 ChunkTokenizer = Annotated[
     str | None, typer.Option(help="What the chunker `tokens` counts with.", rich_help_panel=_CHUNKS, show_default=False)
@@ -46,7 +46,7 @@ ChunkTokenizer = Annotated[
 Encoder = Annotated[
     str | None,
     typer.Option(
-        help="static, minilm, lsa, sentence-transformers:NAME or endpoint:URL. [default: static]", rich_help_panel=_ENCODER
+        help="static, minilm, lsa, sentence-transformers:NAME or endpoint:URL. (default: static)", rich_help_panel=_ENCODER
     ),
 ]
 Window = Annotated[
@@ -64,14 +64,14 @@ TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let a hub model run its own code here.", rich_help_panel=_ENCODER)
 ]
 IndexKind = Annotated[
-    str | None, typer.Option("--index", help="flat, ivf or auto. [default: auto]", rich_help_panel=_ENCODER)
+    str | None, typer.Option("--index", help="flat, ivf or auto. (default: auto)", rich_help_panel=_ENCODER)
 ]
 RecallTarget = Annotated[
     float | None,
-    typer.Option(help="Share of exact neighbours that ivf must find. [default: 0.95]", rich_help_panel=_ENCODER),
+    typer.Option(help="Share of exact neighbours that ivf must find. (default: 0.95)", rich_help_panel=_ENCODER),
 ]
 
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes. [default: one a core]", rich_help_panel=_RUN)]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes. (default: one a core)", rich_help_panel=_RUN)]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Do again what depends on a changed configuration.", rich_help_panel=_RUN)
 ]

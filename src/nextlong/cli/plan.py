@@ -11,6 +11,7 @@ from typing import Any
 
 import fsspec
 import numpy as np
+import pyarrow.parquet as pq
 import zstandard
 from rich.console import Console
 from rich.table import Table
@@ -30,8 +31,11 @@ from nextlong.records import Document
 from nextlong.sizes import format_bytes, format_count, format_length
 
 # What is looked at to guess the rest.
-_SAMPLE_DOCUMENTS = 200
-_SAMPLE_BYTES = 1 << 20
+_SAMPLE_DOCUMENTS = 100
+_SAMPLE_SOURCES = 20
+_SAMPLE_BYTES = 1 << 22
+
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 _DIMENSIONS = {"static": 256, "minilm": 384, "lsa": 256}
 _UNKNOWN_DIMENSIONS = 1024
@@ -78,40 +82,45 @@ def print_pool_plan(inputs: Sequence[str], recipe: Path | None, sections: dict[s
 
 
 def _estimate(sources: Sequence[Source], config: PoolConfig) -> tuple[int, int, int]:
-    """Characters, documents and chunks of the corpus, scaled up from the first documents."""
+    """Characters, documents and chunks of the corpus, scaled up from the first documents of some sources."""
     chunker = make_chunker(config.chunking)
-    seen = documents = chunks = 0
-    for source in sources:
+    looked_at = [sources[place] for place in sorted({round(at) for at in np.linspace(0, len(sources) - 1, _SAMPLE_SOURCES)})]
+    totals = np.zeros(3)
+    for source in looked_at:
         found = (record for record in read_source(source, config.corpus) if isinstance(record, Document))
-        for document in islice(found, _SAMPLE_DOCUMENTS - documents):
-            seen += len(document.text)
-            documents += 1
-            chunks += len(chunker(document.text))
-        if documents >= _SAMPLE_DOCUMENTS:
-            break
-    if not documents:
-        return 0, 0, 0
-    sizes = [source.bytes for source in sources]
-    if any(size is None for size in sizes):
-        characters = max(seen, sum(size or 0 for size in sizes))
-    else:
-        characters = max(seen, int(sum(size or 0 for size in sizes) * _expansion(sources[0])))
-    scale = characters / seen
-    return characters, round(documents * scale), round(chunks * scale)
+        texts = [document.text for document in islice(found, _SAMPLE_DOCUMENTS)]
+        if not texts:
+            continue
+        seen = np.array([sum(map(len, texts)), len(texts), sum(len(chunker(text)) for text in texts)])
+        totals += seen * max(1.0, _documents(source, seen[0] / seen[1]) / seen[1])
+    sizes = sum(source.bytes or 0 for source in looked_at)
+    scale = sum(source.bytes or 0 for source in sources) / sizes if sizes else len(sources) / len(looked_at)
+    characters, documents, chunks = (int(total * scale) for total in totals)
+    return characters, documents, chunks
+
+
+def _documents(source: Source, characters: float) -> float:
+    """About how many documents a source holds, if one has so many characters."""
+    if source.kind == "parquet":
+        with fsspec.open(source.location, "rb") as file:
+            return float(pq.ParquetFile(file).metadata.num_rows)
+    return (source.bytes or 0) * _expansion(source) / characters
 
 
 def _expansion(source: Source) -> float:
-    """How many bytes of text a byte of the file holds, from its first MiB."""
-    name = source.name.lower()
-    if not name.endswith((".gz", ".zst", ".zstd")):
+    """How many bytes of text a byte of the source holds, from its header or its first MiB."""
+    if source.kind != "jsonl":
         return 1.0
     with fsspec.open(source.location, "rb") as file:
         head = file.read(_SAMPLE_BYTES)
-    if not head:
-        return 1.0
-    if name.endswith(".gz"):
+    if head.startswith(_GZIP):
         return len(zlib.decompressobj(wbits=31).decompress(head)) / len(head)
-    return len(zstandard.ZstdDecompressor().decompressobj().decompress(head)) / len(head)
+    if head.startswith(_ZSTD):
+        whole = zstandard.frame_content_size(head)  # most writers put it into the header
+        if whole > 0 and source.bytes:
+            return whole / source.bytes
+        return len(zstandard.ZstdDecompressor().decompressobj().decompress(head)) / len(head)
+    return 1.0
 
 
 def print_dataset_plan(

@@ -24,7 +24,7 @@ def synthesize(
         ),
     ] = None,
     recipe: options.Recipe = None,
-    length: Annotated[str | None, typer.Option(help="Tokens of a sequence. [default: 128K]", rich_help_panel=_SIZE)] = None,
+    length: Annotated[str | None, typer.Option(help="Tokens of a sequence. (default: 128K)", rich_help_panel=_SIZE)] = None,
     tokens: Annotated[str | None, typer.Option(help="Tokens to make, as 100M or 4B.", rich_help_panel=_SIZE)] = None,
     roots: Annotated[
         str | None,
@@ -34,13 +34,13 @@ def synthesize(
         str | None,
         typer.Option(help="Folder, tokenizer.json, Hugging Face name, or tiktoken:ENCODING.", rich_help_panel=_SIZE),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the draw of roots. [default: 0]", rich_help_panel=_SIZE)] = None,
-    format: Annotated[str | None, typer.Option(help="parquet or jsonl. [default: parquet]", rich_help_panel=_SIZE)] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the draw of roots. (default: 0)", rich_help_panel=_SIZE)] = None,
+    format: Annotated[str | None, typer.Option(help="parquet or jsonl. (default: parquet)", rich_help_panel=_SIZE)] = None,
     license: Annotated[
-        str | None, typer.Option(help="Licence for the dataset card. [default: unknown]", rich_help_panel=_SIZE)
+        str | None, typer.Option(help="Licence for the dataset card. (default: unknown)", rich_help_panel=_SIZE)
     ] = None,
     negatives: Annotated[
-        str | None, typer.Option(help="top, random, low or self-repeat. [default: top]", rich_help_panel=_MINING)
+        str | None, typer.Option(help="top, random, low or self-repeat. (default: top)", rich_help_panel=_MINING)
     ] = None,
     range_min: Annotated[int | None, typer.Option(help="Skip so many nearest neighbours.", rich_help_panel=_MINING)] = None,
     range_max: Annotated[int | None, typer.Option(help="Never go deeper than this rank.", rich_help_panel=_MINING)] = None,
@@ -57,34 +57,34 @@ def synthesize(
     ] = None,
     max_jaccard: Annotated[
         float | None,
-        typer.Option(help="Drop copies: 5-word shingles this similar. [default: 0.8]", rich_help_panel=_MINING),
+        typer.Option(help="Drop copies: 5-word shingles this similar. (default: 0.8)", rich_help_panel=_MINING),
     ] = None,
     keep_near_copies: Annotated[
         bool, typer.Option("--keep-near-copies", help="Drop only exact copies.", rich_help_panel=_MINING)
     ] = False,
     mode: Annotated[
-        str | None, typer.Option(help="token-exact or paper. [default: token-exact]", rich_help_panel=_COMPOSITION)
+        str | None, typer.Option(help="token-exact or paper. (default: token-exact)", rich_help_panel=_COMPOSITION)
     ] = None,
     position: Annotated[
         str | None,
-        typer.Option(help="Meta-chunk at the head, tail or random. [default: head]", rich_help_panel=_COMPOSITION),
+        typer.Option(help="Meta-chunk at the head, tail or random. (default: head)", rich_help_panel=_COMPOSITION),
     ] = None,
     separator: Annotated[
-        str | None, typer.Option(help=r"Text between chunks; \n is a newline. [default: \n\n]", rich_help_panel=_COMPOSITION)
+        str | None, typer.Option(help=r"Text between chunks; \n is a newline. (default: \n\n)", rich_help_panel=_COMPOSITION)
     ] = None,
     bos: Annotated[
         bool | None,
-        typer.Option("--bos/--no-bos", help="Begin token. [default: where defined]", rich_help_panel=_COMPOSITION),
+        typer.Option("--bos/--no-bos", help="Begin token. (default: where defined)", rich_help_panel=_COMPOSITION),
     ] = None,
     eos: Annotated[
-        bool | None, typer.Option("--eos/--no-eos", help="End token. [default: where defined]", rich_help_panel=_COMPOSITION)
+        bool | None, typer.Option("--eos/--no-eos", help="End token. (default: where defined)", rich_help_panel=_COMPOSITION)
     ] = None,
     min_meta_chunks: Annotated[
-        int | None, typer.Option(help="Fewest chunks of a root. [default: 2]", rich_help_panel=_COMPOSITION)
+        int | None, typer.Option(help="Fewest chunks of a root. (default: 2)", rich_help_panel=_COMPOSITION)
     ] = None,
     max_root_fraction: Annotated[
         float | None,
-        typer.Option(help="Most of a sequence that its root fills. [default: 0.5]", rich_help_panel=_COMPOSITION),
+        typer.Option(help="Most of a sequence that its root fills. (default: 0.5)", rich_help_panel=_COMPOSITION),
     ] = None,
     text_column: options.TextColumn = None,
     id_column: options.IdColumn = None,
