@@ -49,9 +49,8 @@ def print_pool(pool: Pool, console: Console) -> None:
             ("same text", f"{counts['repeated_documents']:,} documents repeat another's text; their ids have a suffix")
         )
     if counts["zero_vectors"]:
-        rows.append(
-            ("no vector", f"{counts['zero_vectors']:,} chunks the encoder knows no word of; they are never neighbours")
-        )
+        amount, example = counts["zero_vectors"], pool.description["zero_vectors"][0]
+        rows.append(("no vector", f"{amount:,} chunks have a zero vector and are never neighbours, such as {example}"))
     _print_rows(console, f"Pool {pool.folder}", rows)
     print_stages(pool.folder, console)
 

@@ -20,6 +20,9 @@ from nextlong.pool import catalog, embed, fingerprints, indexing, ingest, layout
 from nextlong.pool.pool import Pool
 from nextlong.tokenization.tokenizer import load_tokenizer
 
+# Chunks without a vector that the description names.
+_SHOWN_ZERO_VECTORS = 10
+
 # The figures of an ingest receipt that add up over sources.
 _COUNTED = ("documents", "chunks", "characters", "rejected", "blank_chunks")
 
@@ -183,6 +186,7 @@ def _describe(
         "config": plain,
         "counts": counts,
         "rejected": dict(sorted(reasons.items())),
+        "zero_vectors": [name for receipt in embedded for name in receipt.info["zero_examples"]][:_SHOWN_ZERO_VECTORS],
         "dimensions": embedded[0].info["dimensions"],
         "index": indexed.info,
     }

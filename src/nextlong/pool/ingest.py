@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import xxhash
@@ -24,6 +26,9 @@ from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, Document, Reject
 VERSION = 1  # part of the configuration hash; raise it when the output changes
 
 _ADVANCE_DOCUMENTS = 200
+_NUMBERS = re.compile(r"\d+")
+# Kinds of reasons counted by themselves; a reason may hold a column's name or a file's.
+_MOST_REASONS = 50
 
 
 @dataclass
@@ -48,29 +53,28 @@ def ingest(
     counts = {"documents": 0, "chunks": 0, "characters": 0, "rejected": 0, "blank_chunks": 0}
     shard = _Shard()
     part = 0
-    rejects = _Rejects(folder / layout.REJECTS / f"{number:05d}.jsonl", source.name)
     pending = 0
-    for record in read_source(source, corpus):
-        if isinstance(record, Reject):
-            if strict:
-                raise NextlongError(
-                    f"{source.name}, row {record.row}: {record.reason}.", "Without --strict it is set aside."
-                )
-            rejects.add(record)
-            continue
-        counts["blank_chunks"] += _add(shard, record, source.name, chunker(record.text))
-        pending += 1
-        if pending == _ADVANCE_DOCUMENTS:
-            advance(pending)
-            pending = 0
-        if shard.characters >= layout.SHARD_CHARACTERS:
+    with _Rejects(folder / layout.REJECTS / f"{number:05d}.jsonl", source.name) as rejects:
+        for record in read_source(source, corpus):
+            if isinstance(record, Reject):
+                if strict:
+                    where = f"{source.name}, row {record.row}"
+                    raise NextlongError(f"{where}: {record.reason}.", "Without --strict it is set aside.")
+                rejects.add(record)
+                continue
+            counts["blank_chunks"] += _add(shard, record, source.name, chunker(record.text))
+            pending += 1
+            if pending == _ADVANCE_DOCUMENTS:
+                advance(pending)
+                pending = 0
+            if shard.characters >= layout.SHARD_CHARACTERS:
+                files += _write(shard, folder, f"{number:05d}-{part:05d}", counts)
+                shard, part = _Shard(), part + 1
+        if shard.documents["id"]:
             files += _write(shard, folder, f"{number:05d}-{part:05d}", counts)
-            shard, part = _Shard(), part + 1
-    if shard.documents["id"]:
-        files += _write(shard, folder, f"{number:05d}-{part:05d}", counts)
-    advance(pending)
-    counts["rejected"] = len(rejects.lines)
-    files += rejects.write()
+        advance(pending)
+    counts["rejected"] = rejects.count
+    files += rejects.files()
     return Outcome(files, counts["documents"], {"source": source.name, **counts, "reasons": rejects.reasons})
 
 
@@ -107,23 +111,33 @@ def _write(shard: _Shard, folder: Path, name: str, counts: dict[str, int]) -> li
 
 
 class _Rejects:
-    """The rejected rows of a source: a JSON line each."""
+    """The rejected rows of a source: a JSON line each, written as they come; no file where there are none."""
 
     def __init__(self, path: Path, source: str) -> None:
-        self.path, self.source = path, source
-        self.lines: list[str] = []
+        self._path, self._source = path, source
+        self._stack = ExitStack()
+        self._file: IO[str] | None = None
+        self.count = 0
         self.reasons: dict[str, int] = {}
 
-    def add(self, reject: Reject) -> None:
-        self.lines.append(
-            json.dumps({"source": self.source, "row": reject.row, "reason": reject.reason}, ensure_ascii=False)
-        )
-        kind = reject.reason.split(":")[0]
-        self.reasons[kind] = self.reasons.get(kind, 0) + 1
+    def __enter__(self) -> _Rejects:
+        return self
 
-    def write(self) -> list[Path]:
-        if not self.lines:
-            return []
-        with atomic(self.path) as temporary:
-            temporary.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
-        return [self.path]
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def add(self, reject: Reject) -> None:
+        """Write the row down."""
+        if self._file is None:
+            temporary = self._stack.enter_context(atomic(self._path))
+            self._file = self._stack.enter_context(temporary.open("w", encoding="utf-8"))
+        line = {"source": self._source, "row": reject.row, "reason": reject.reason}
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.count += 1
+        kind = _NUMBERS.sub("N", reject.reason.split(":")[0])
+        if kind in self.reasons or len(self.reasons) < _MOST_REASONS:
+            self.reasons[kind] = self.reasons.get(kind, 0) + 1
+
+    def files(self) -> list[Path]:
+        """What was written."""
+        return [self._path] if self.count else []
