@@ -80,5 +80,19 @@ def test_a_recipe_runs_on_a_small_corpus(path: Path, workshop: Path) -> None:
         assert result.exit_code == 0, result.output
     card = nextlong.load_dataset_card(data)
     assert card["counts"]["sequences"] == 6 and card["counts"]["negatives"] >= 6
+    assert (data / "README.md").read_text(encoding="utf-8").count("\n- nextlong\n") == 1  # its tags, each once
     assert card["config"]["composition"]["mode"] == load_recipe(path).dataset.composition.mode
     assert nextlong.verify(data, workers=1).ok
+
+
+def test_paper_mode_says_how_many_sequences_fell_short(workshop: Path) -> None:
+    """With some four characters a token, w = 0.6 is too little text for every root."""
+    recipe = workshop / "short.yaml"
+    recipe.write_text("dataset: {composition: {mode: paper, oversampling: 0.6, characters_per_token: 4}}", encoding="utf-8")
+    pool = ["index", str(workshop / "corpus"), "--out", str(workshop / "pool"), "--encoder", "lsa", "--dimensions", "16"]
+    size = ["--length", "4K", "--tokens", "12K", "--tokenizer", str(workshop / "tokenizer"), "--workers", "1"]
+    assert CliRunner().invoke(app, [*pool, "--quiet", "--workers", "1"]).exit_code == 0
+    source = ["synthesize", str(workshop / "pool"), "--out", str(workshop / "short")]
+    result = CliRunner().invoke(app, [*source, *size, "--recipe", str(recipe)])
+    assert result.exit_code == 1
+    assert re.search(r"fell short of the length in paper mode: [1-9]", result.output)

@@ -94,7 +94,7 @@ def card(content: dict[str, Any], session: Session) -> str:
     form, counts, tokenizer = FORMATS[config.format], content["counts"], content["tokenizer"]
     front = {
         "license": config.license,
-        "tags": ["long-context", "nextlong", config.composition.method],
+        "tags": list(dict.fromkeys(["long-context", "nextlong", config.composition.method])),
         "configs": [
             {"config_name": "default", "data_files": [{"split": "train", "path": f"{layout.TOKENS}/*{form.SUFFIX}"}]}
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,7 +108,7 @@ class _Synthesis:
         while made < self.wanted:
             roots = self.draw.take(self.wanted - made)
             if not roots:
-                raise self._too_few_roots(made)
+                raise self._too_few_roots(made, sum(receipt.info["discarded"] for receipt in composed))
             size = layout.sequences_per_shard(self.session.config.length)
             for start in range(0, len(roots), size):
                 batches[f"{len(batches):05d}"] = roots[start : start + size]
@@ -195,9 +196,10 @@ class _Synthesis:
             if tasks:
                 self.run.add(tasks, "chunks", len(lacking), store.folder)
 
-    def _too_few_roots(self, made: int) -> NextlongError:
+    def _too_few_roots(self, made: int, discarded: int) -> NextlongError:
         length = self.session.config.length
-        reasons = ", ".join(f"{reason}: {amount:,}" for reason, amount in sorted(self.draw.passed_over.items()))
+        amounts = self.draw.passed_over + Counter({"fell short of the length in paper mode": discarded})
+        reasons = ", ".join(f"{reason}: {amount:,}" for reason, amount in sorted(amounts.items()))
         return NextlongError(
             f"{self.wanted:,} sequences of {format_length(length)} tokens need as many root documents, and only {made:,} of "
             f"{self.session.pool().documents:,} documents can be one ({reasons}).",
