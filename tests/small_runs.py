@@ -18,7 +18,10 @@ SHARD_TOKENS = 1 << 12
 LENGTH = 1024
 GRANULARITY = 256
 
-POOL_OPTIONS = ("--encoder", "lsa", "--granularity", str(GRANULARITY))
+# Few dimensions keep the fitted encoder, which has a row for every hash of a word, at some MiB.
+DIMENSIONS = 32
+
+POOL_OPTIONS = ("--encoder", "lsa", "--dimensions", str(DIMENSIONS), "--granularity", str(GRANULARITY))
 
 # The command line as it is installed, save for the size of a batch. No option sets that, and none should for a test.
 _COMMAND = """
@@ -101,13 +104,13 @@ def finished(*arguments: object, cwd: Path, shard_tokens: int = SHARD_TOKENS) ->
 def contents(folder: Path) -> dict[str, str]:
     """Relative path → hash of every file that must be the same on every run, whatever was killed or how many worked.
 
-    The absolute path of the run, which the descriptions name, counts as the same.
+    The absolute path of the folder and of its parent, which descriptions name, count as the same.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         if path.is_file() and not any(part in _TIMED for part in relative.parts):
-            content = path.read_bytes().replace(str(folder.resolve()).encode(), b"FOLDER")
+            content = path.read_bytes().replace(str(folder.resolve().parent).encode(), b"PARENT")
             found[str(relative)] = xxhash.xxh3_128_hexdigest(content)
     return found
 
