@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from nextlong.errors import NextlongError, UsageError
-from nextlong.execution.progress import Progress, Quiet, Shown
+from nextlong.execution.progress import Progress, Quiet, Shown, printable
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -154,10 +154,3 @@ def friendly(command: Callable[Parameters, Result]) -> Callable[Parameters, Resu
             raise typer.Exit(INTERRUPTED) from error
 
     return run
-
-
-def printable(text: str) -> str:
-    """Text from a corpus, safe for a terminal: control characters become visible escapes."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
-    )

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nextlong.cli.options import printable
 from nextlong.dataset import layout
+from nextlong.execution.progress import printable
 from nextlong.execution.run import read_metrics
 from nextlong.mining.filters import REASONS
 from nextlong.pool.layout import REJECTS

@@ -11,7 +11,7 @@ import typer
 
 import nextlong
 from nextlong.cli import options
-from nextlong.cli.options import printable
+from nextlong.execution.progress import printable
 from nextlong.verification.report import Report
 
 # How many failures are printed; the first one is the one to look at.

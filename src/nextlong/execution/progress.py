@@ -38,6 +38,13 @@ def send_progress_to(sink: Advance) -> None:
     _sink = sink
 
 
+def printable(text: str) -> str:
+    """Text that may come from a corpus, safe for a terminal: control characters become visible escapes."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
+    )
+
+
 class Progress(Protocol):
     """Shows how far a stage is."""
 
@@ -73,7 +80,7 @@ class Shown:
 
     def say(self, line: str) -> None:
         """See :class:`Progress`."""
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
     def stage(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
         """See :class:`Progress`."""

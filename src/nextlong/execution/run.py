@@ -145,7 +145,13 @@ def claimed(
     changes: list[str] = []
     try:
         if path.exists():
-            changes = _changes(read_json(path), plan)
+            before = read_json(path)
+            if before.get("kind") != plan["kind"]:  # not even --overwrite makes the one of the other
+                raise UsageError(
+                    f"{folder} holds a {before.get('kind')}, not a {plan['kind']}.",
+                    "Choose another folder; nothing was touched.",
+                )
+            changes = _changes(before, plan)
             if changes and not overwrite:
                 raise UsageError(
                     f"{folder} was made with another configuration:\n" + "\n".join(f"  {change}" for change in changes),
@@ -161,8 +167,6 @@ def claimed(
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    if old.get("kind") != new["kind"]:
-        return [f"it holds a {old.get('kind')}, not a {new['kind']}"]
     before, after = _flat(old), _flat(json.loads(json.dumps(new)))
     keys = sorted(before.keys() | after.keys())
     return [

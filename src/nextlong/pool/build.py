@@ -45,6 +45,8 @@ def build(
         NextlongError: a source cannot be read, two documents share an id, no document is left, …
     """
     sources = find_sources(config.corpus)
+    if not needs_fit(config.encoder):
+        load_encoder(config.encoder)  # a wrong name or missing weights should not wait until the corpus is read
     plan = {
         "kind": "pool",
         "config": config.model_dump(mode="json", exclude={"corpus": {"inputs"}}),
