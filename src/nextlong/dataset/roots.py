@@ -106,7 +106,8 @@ class RootDraw:
         composition = self._session.config.composition
         if composition.mode == "paper":
             return None
-        return int(self._session.config.length * composition.max_root_fraction)
+        # A negative must be the chunk that is cut, so at least a token is left for one.
+        return min(int(self._session.config.length * composition.max_root_fraction), self._session.content - 1)
 
     def _surely_too_long(self, document: int, most: int | None) -> bool:
         pool, config = self._session.pool(), self._session.config

@@ -81,10 +81,12 @@ def _provenance_failures(session: Session, row: Row) -> Iterator[str]:
         yield f"span {wrong[0]} names chunk {span['position']} of document {span['document']!r}, which is not the pool's"
         return
     metas = {int(span["group"]): span["chunk"] for span in row.sequence["spans"] if span["role"] == "meta"}
-    negatives = [place for place, span in enumerate(row.sequence["spans"]) if span["role"] == "negative"]
-    if not negatives or not metas:
+    # In paper mode truncation may have cut off a meta-chunk that stands behind its negatives.
+    spans = enumerate(row.sequence["spans"])
+    negatives = [place for place, span in spans if span["role"] == "negative" and span["group"] in metas]
+    if not negatives:
         return
-    own = np.array([metas.get(span["group"], span["chunk"]) for span in row.sequence["spans"]])[negatives]
+    own = np.array([metas[row.sequence["spans"][place]["group"]] for place in negatives])
     found = pool.vectors.take(chunks[negatives]).astype(np.float64), pool.vectors.take(own).astype(np.float64)
     scores = np.einsum("nd,nd->n", *found)
     wrong = np.flatnonzero(np.abs(scores - row.column("score")[negatives]) > _SCORE_TOLERANCE)
@@ -97,6 +99,8 @@ def _order_failures(session: Session, row: Row) -> Iterator[str]:
     pool, composition = session.pool(), session.config.composition
     roles, groups, chunks = row.column("role"), row.column("group"), row.column("chunk")
     metas = chunks[roles == "meta"]
+    if not len(metas) and composition.mode == "paper" and composition.position != "head":
+        return  # truncation has cut the first meta-chunk off, which stands behind its negatives
     root = int(pool.documents_of(metas[:1])[0]) if len(metas) else -1
     if root < 0 or pool.document_ids(np.array([root]))[0] != row.sequence["root"]:
         yield f"its first meta-chunk is not of the root document {row.sequence['root']!r}"
@@ -168,7 +172,7 @@ def _negative_failures(session: Session, row: Row) -> Iterator[str]:
         values, counts = np.unique(negatives, return_counts=True)
         yield f"chunk {values[counts > 1][0]} is a negative twice"
     root = pool.documents_of(chunks[roles == "meta"][:1])
-    own = negatives[pool.documents_of(negatives) == root]
+    own = negatives[np.isin(pool.documents_of(negatives), root)]
     if len(own):
         yield f"chunk {own[0]} of the root document is a negative"
         return
