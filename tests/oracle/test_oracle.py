@@ -143,7 +143,7 @@ def _options(draw):
     return draw(st.integers(600, 3000)), draw(st.integers(1, 6)), draw(st.integers(0, 2**63)), mining, composition
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(_options())
 def test_any_options_equal_the_oracle(corpus, family_pool, tokenizer_folder, tmp_path_factory, options):
     length, amount, seed, mining, composition = options
