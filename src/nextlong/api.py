@@ -154,10 +154,10 @@ def dataset_config(recipe: Recipe, keys: dict[str, Any]) -> DatasetConfig:
 
 def is_pool(path: str | Path) -> bool:
     """Whether a folder holds a pool, finished or not."""
-    from nextlong.execution.files import read_json
+    from nextlong.execution.files import mapping, read_json
 
     plan = Path(path) / PLAN
-    return plan.is_file() and read_json(plan).get("kind") == "pool"
+    return plan.is_file() and mapping(read_json(plan), plan).get("kind") == "pool"
 
 
 def _pool_of(

@@ -16,7 +16,7 @@ from nextlong.dataset import layout
 from nextlong.dataset.roots import RootDraw
 from nextlong.dataset.session import Session
 from nextlong.errors import NextlongError
-from nextlong.execution.files import atomic, read_yaml, write_yaml
+from nextlong.execution.files import atomic, mapping, read_yaml, write_yaml
 from nextlong.execution.run import Run
 from nextlong.execution.tasks import Receipt
 from nextlong.formats.registry import FORMATS
@@ -45,7 +45,7 @@ def load_dataset_card(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / layout.DESCRIPTION
     if not path.exists():
         raise NextlongError(f"{folder} holds no finished dataset.", "Make it with: nextlong synthesize POOL --out FOLDER …")
-    return dict(read_yaml(path))
+    return mapping(read_yaml(path), path, "id", "config", "tokenizer", "pool", "counts")
 
 
 def _description(

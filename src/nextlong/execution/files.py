@@ -118,6 +118,19 @@ def read_yaml(path: Path) -> Any:
         raise NextlongError(f"{path} is damaged: {error}.", "Delete it and run the same command again.") from error
 
 
+def mapping(content: Any, path: Path, *keys: str) -> dict[str, Any]:
+    """``content``, which was read from ``path``, if it is a mapping with these keys.
+
+    Raises:
+        NextlongError: it is not, so the file is damaged or was edited.
+    """
+    if not isinstance(content, dict):
+        raise NextlongError(f"{path} is damaged: it is no mapping.", "Delete it and run the same command again.")
+    if lacking := [key for key in keys if key not in content]:
+        raise NextlongError(f"{path} is damaged: it has no `{lacking[0]}`.", "Delete it and run the same command again.")
+    return content
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of a run that was killed. The folder's lock must be held."""
     for path in folder.rglob(f".*{TEMPORARY_SUFFIX}"):

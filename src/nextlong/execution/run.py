@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nextlong.errors import NextlongError, UsageError
-from nextlong.execution.files import atomic, read_json, remove_leftovers, write_json
+from nextlong.execution.files import atomic, mapping, read_json, remove_leftovers, write_json
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress
 from nextlong.execution.tasks import Ledger, Receipt, Task, perform
@@ -145,7 +145,7 @@ def claimed(
     changes: list[str] = []
     try:
         if path.exists():
-            before = read_json(path)
+            before = mapping(read_json(path), path, "kind")
             if before.get("kind") != plan["kind"]:  # not even --overwrite makes the one of the other
                 raise UsageError(
                     f"{folder} holds a {before.get('kind')}, not a {plan['kind']}.",

@@ -11,11 +11,11 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nextlong.execution.files import checksum, read_json, write_json
+from nextlong.execution.files import checksum, mapping, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,14 @@ class Receipt:
         return {path: entry["checksum"] for path, entry in self.outputs.items()}
 
 
+_RECEIPT_FIELDS = tuple(each.name for each in fields(Receipt))
+
+
+def _read_receipt(path: Path) -> Receipt:
+    content = mapping(read_json(path), path, *_RECEIPT_FIELDS)
+    return Receipt(**{name: content[name] for name in _RECEIPT_FIELDS})
+
+
 class Ledger:
     """The receipts of one pool or dataset folder."""
 
@@ -93,7 +101,7 @@ class Ledger:
         path = self._path(task.stage, task.name)
         if not path.exists():
             return None
-        receipt = Receipt(**read_json(path))
+        receipt = _read_receipt(path)
         if receipt.config != task.config or receipt.inputs != task.inputs:
             return None
         for output, entry in receipt.outputs.items():
@@ -116,7 +124,7 @@ class Ledger:
 
     def receipts(self, stage: str) -> list[Receipt]:
         """All receipts of a stage, by name."""
-        return [Receipt(**read_json(path)) for path in sorted((self.folder / "receipts" / stage).glob("*.json"))]
+        return [_read_receipt(path) for path in sorted((self.folder / "receipts" / stage).glob("*.json"))]
 
     def stages(self) -> list[str]:
         """The stages with receipts."""

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import zstandard
@@ -43,9 +44,9 @@ def write(path: Path, sequences: pa.Table, rows: Sequence[Tokens], decode: Calla
             sink.write(json.dumps(line, ensure_ascii=False).encode("utf-8") + b"\n")
 
 
-def read(path: Path) -> Iterator[tuple[str, Tokens | str]]:
+def read(path: Path) -> Iterator[tuple[str, Tokens | str, list[dict[str, Any]]]]:
     """See :class:`~nextlong.formats.protocol.Format`."""
     with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as source:
         for line in io.TextIOWrapper(source, encoding="utf-8", newline="\n"):
             row = json.loads(line)
-            yield row["id"], row["text"]
+            yield row["id"], row["text"], row["spans"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -53,12 +54,15 @@ def write(path: Path, sequences: pa.Table, rows: Sequence[Tokens], decode: Calla
     )
 
 
-def read(path: Path) -> Iterator[tuple[str, Tokens | str]]:
+def read(path: Path) -> Iterator[tuple[str, Tokens | str, list[dict[str, Any]]]]:
     """See :class:`~nextlong.formats.protocol.Format`."""
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group, columns=["id", "input_ids"])
-            for identity, row in zip(
-                table.column("id").to_pylist(), table.column("input_ids").combine_chunks(), strict=True
-            ):
-                yield identity, row.values.to_numpy()
+            table = file.read_row_group(group)
+            columns = (
+                table.column("id").to_pylist(),
+                table.column("input_ids").combine_chunks(),
+                table.column("spans").to_pylist(),
+            )
+            for identity, row, spans in zip(*columns, strict=True):
+                yield identity, row.values.to_numpy(), spans

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,6 @@ class Format(Protocol):
         """
         ...
 
-    def read(self, path: Path) -> Iterator[tuple[str, Tokens | str]]:
-        """Yield each row's sequence id and its tokens (or text)."""
+    def read(self, path: Path) -> Iterator[tuple[str, Tokens | str, list[dict[str, Any]]]]:
+        """Yield each row's sequence id, its tokens (or text) and its spans."""
         ...

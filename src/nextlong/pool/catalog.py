@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import xxhash
 
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow, write_arrow
-from nextlong.execution.files import atomic, read_json, write_json
+from nextlong.execution.files import atomic, mapping, read_json, write_json
 from nextlong.execution.tasks import Outcome
 from nextlong.pool import layout
 
@@ -116,4 +117,17 @@ def _repeated_ids(folder: Path, table: list[dict[str, int | str]], keys: npt.NDA
 
 def read_shards(folder: Path) -> list[tuple[str, int]]:
     """Names and chunk counts of the shards, in corpus order."""
-    return [(entry["name"], entry["chunks"]) for entry in read_json(folder / layout.CATALOG / "shards.json")]
+    return [(entry["name"], entry["chunks"]) for entry in read_shard_table(folder)]
+
+
+def read_shard_table(folder: Path) -> list[dict[str, Any]]:
+    """``name``, ``documents`` and ``chunks`` of the shards, in corpus order.
+
+    Raises:
+        NextlongError: the file is damaged.
+    """
+    path = folder / layout.CATALOG / "shards.json"
+    table = read_json(path)
+    if not isinstance(table, list) or not table:
+        raise NextlongError(f"{path} is damaged: it is no list of shards.", "Delete it and run `nextlong index` again.")
+    return [mapping(entry, path, "name", "documents", "chunks") for entry in table]

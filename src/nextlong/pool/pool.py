@@ -14,13 +14,14 @@ import pyarrow as pa
 from nextlong.config import PoolConfig, validated
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
-from nextlong.execution.files import read_json, read_yaml
+from nextlong.execution.files import mapping, read_yaml
 from nextlong.execution.run import PLAN
 from nextlong.index.choose import open_index
 from nextlong.index.ivf import IvfReport
 from nextlong.index.protocol import Index
 from nextlong.index.vectors import VectorShards
 from nextlong.pool import layout
+from nextlong.pool.catalog import read_shard_table
 
 Ordinals = npt.NDArray[np.int64]
 
@@ -48,11 +49,12 @@ class Pool:
             state = "is not finished" if (folder / PLAN).exists() else "is not a pool"
             raise NextlongError(f"{folder} {state}.", f"Make it with: nextlong index CORPUS… --out {folder}")
         self.folder = folder
-        self.description: dict[str, Any] = read_yaml(folder / layout.DESCRIPTION)
+        path = folder / layout.DESCRIPTION
+        self.description = mapping(read_yaml(path), path, "id", "chunks_id", "config", "counts", "dimensions", "index")
         self.id: str = self.description["id"]
         self.chunks_id: str = self.description["chunks_id"]
         self.config = validated(PoolConfig, self.description["config"], where=str(folder / layout.DESCRIPTION))
-        table = read_json(folder / layout.CATALOG / "shards.json")
+        table = read_shard_table(folder)
         self.shards: list[str] = [entry["name"] for entry in table]
         self._chunk_ends = np.cumsum([entry["chunks"] for entry in table])
         self._document_ends = np.cumsum([entry["documents"] for entry in table])

@@ -23,6 +23,7 @@ from nextlong.tokenization.tokenizer import load_tokenizer
 from nextlong.verification.files import verify_files
 from nextlong.verification.report import Failure, Report
 from nextlong.verification.rows import Row, row_failures
+from nextlong.verification.tokens import token_failures
 
 # More failures than this say nothing new.
 _MOST_FAILURES_PER_SHARD = 20
@@ -71,7 +72,7 @@ def verify_dataset(
     report.checks |= {
         f"rows of exactly {config.length:,} tokens": rows,
         "spans contiguous, traced to the pool, scores equal to the vectors'": spans,
-        "rows whose text is their chunks' text": rows,
+        "rows whose text is their chunks' text, in the tokenizer's own tokens": rows,
         "root documents, each used once": rows,
     }
     if config.composition.mode == "token-exact":
@@ -84,7 +85,10 @@ def verify_dataset(
 
 def _session(folder: Path, pool: Path | None, tokenizer: str | None) -> Session:
     card = load_dataset_card(folder)
-    opened = Pool(pool or Path(card["pool"]["folder"]))
+    known = Path(card["pool"]["folder"])
+    if pool is None and not known.exists():
+        raise NextlongError(f"The pool of {folder} is not at {known} any more.", "Name where it is now with --pool.")
+    opened = Pool(pool or known)
     if opened.id != card["pool"]["id"]:
         raise NextlongError(
             f"The pool in {opened.folder} is not the one that {folder} was made from: it was changed since, or is another.",
@@ -106,13 +110,13 @@ def _verify_shard(session: Session, name: str) -> _Shard:
     shard = _Shard()
     rows = form.read(written)
     for number, sequence in enumerate(_sequences(sequences)):
-        identity, content = next(rows, ("", ""))
+        identity, content, spans = next(rows, ("", "", []))
         where = f"{written}, row {number} ({sequence['id']})"
         if identity != sequence["id"]:
             shard.failures.append(Failure(where, f"it is {identity or 'missing'}, not {sequence['id']}"))
             break
         if len(shard.failures) < _MOST_FAILURES_PER_SHARD:
-            shard.failures += [Failure(where, what) for what in row_failures(session, Row(sequence, content))]
+            shard.failures += [Failure(where, what) for what in _failures(session, Row(sequence, content), spans)]
         shard.ids.append(sequence["id"])
         shard.roots.append(sequence["root"])
         shard.spans += len(sequence["spans"])
@@ -121,6 +125,20 @@ def _verify_shard(session: Session, name: str) -> _Shard:
     if next(rows, None) is not None:
         shard.failures.append(Failure(str(written), f"it has more rows than {sequences}"))
     return shard
+
+
+def _failures(session: Session, row: Row, spans: list[dict[str, Any]]) -> Iterator[str]:
+    own, chunks = row.sequence["spans"], session.pool().chunks
+    strange = [span["chunk"] for span in own if not 0 <= span["chunk"] < chunks]
+    if strange:
+        yield f"it refers to chunk {strange[0]}, and the pool has {chunks:,}"
+        return
+    if spans != own:
+        place = next((place for place, pair in enumerate(zip(spans, own, strict=False)) if pair[0] != pair[1]), len(own))
+        yield f"its spans are not those in {layout.SEQUENCES}/: span {place} of {len(spans)} differs"
+    yield from row_failures(session, row)
+    if own:
+        yield from token_failures(session, row)
 
 
 def _sequences(path: Path) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 from nextlong.execution.arrow import open_arrow
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress, advance
+from nextlong.mining.copies import fold_key
 from nextlong.pool import layout
 from nextlong.pool.pool import Pool
 from nextlong.verification.files import verify_files
@@ -66,5 +67,22 @@ def _shard_failures(folder: Path, shard: str) -> list[Failure]:
         failures.append(Failure(str(vectors_path), f"{len(vectors)} vectors for {chunks.num_rows} chunks"))
     elif len(wrong):
         failures.append(Failure(f"{vectors_path}, row {wrong[0]}", f"the vector's length is {lengths[wrong[0]]}, not 1"))
+    failures += _fingerprint_failures(folder, shard, chunks.column("text").to_pylist())
     advance(1)
+    return failures
+
+
+def _fingerprint_failures(folder: Path, shard: str, texts: list[str]) -> list[Failure]:
+    keys_path, signatures_path = (folder / layout.FINGERPRINTS / f"{shard}.{kind}.npy" for kind in ("keys", "signatures"))
+    keys = np.load(keys_path)
+    expected = np.array([fold_key(text) for text in texts], dtype=np.uint64)
+    failures = []
+    if len(keys) != len(texts):
+        failures.append(Failure(str(keys_path), f"{len(keys)} fingerprints for {len(texts)} chunks"))
+    elif (keys != expected).any():
+        row = int(np.flatnonzero(keys != expected)[0])
+        failures.append(Failure(f"{keys_path}, row {row}", "the fingerprint is not that of the chunk's text"))
+    signatures = np.load(signatures_path, mmap_mode="r")
+    if len(signatures) != len(texts):
+        failures.append(Failure(str(signatures_path), f"{len(signatures)} fingerprints for {len(texts)} chunks"))
     return failures

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nextlong.errors import NextlongError
-from nextlong.execution.files import read_json
+from nextlong.execution.files import mapping, read_json
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import PLAN
@@ -22,7 +22,7 @@ def verify_path(
     Raises:
         NextlongError: the folder holds neither, or what it holds is not finished.
     """
-    plan = read_json(folder / PLAN) if (folder / PLAN).exists() else {}
+    plan = mapping(read_json(folder / PLAN), folder / PLAN) if (folder / PLAN).exists() else {}
     if plan.get("kind") == "pool":
         return verify_pool(folder, executor, progress)
     if plan.get("kind") == "dataset":
