@@ -134,10 +134,9 @@ class SequenceFilter:
         if self._repeats:
             return np.arange(1, len(chunks) + 1), [""] * len(chunks)
         config, never = self._config, np.zeros(len(chunks), dtype=bool)
-        # Only a zero vector has a similarity of exactly zero with anything.
         by_reason = {
             "own_document": own,
-            "no_vector": scores == 0,
+            "no_vector": self._without_vector(chunks, scores),
             "range_min": ranks <= config.range_min,
             "range_max": never if config.range_max is None else ranks > config.range_max,
             "max_score": never if config.max_score is None else scores > config.max_score,
@@ -146,6 +145,12 @@ class SequenceFilter:
         }
         codes = np.select([by_reason[name] for name in _STATIC], range(1, len(_STATIC) + 1), default=0)
         return ranks, [_STATIC[code - 1] if code else "" for code in codes.tolist()]
+
+    def _without_vector(self, chunks: Ordinals, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        zero = np.flatnonzero(scores == 0)  # orthogonal to the meta-chunk, or nothing at all
+        result = np.zeros(len(chunks), dtype=bool)
+        result[zero] = ~self._pool.vectors.take(chunks[zero]).any(axis=1)
+        return result
 
     def _margin(self, group: int) -> float:
         vectors = self._pool.vectors.take(self._neighbours.meta_chunks).astype(np.float64)

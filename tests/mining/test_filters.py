@@ -1,0 +1,114 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from corpora import make_documents, write_corpus
+
+import nextlong
+from nextlong.config import MiningConfig
+from nextlong.mining.filters import REASONS, SequenceFilter
+from nextlong.mining.neighbours import find_neighbours
+
+
+def filter_of(pool, root=None, usage=None, **mining):
+    root = int(np.flatnonzero(np.diff(pool.first_chunk) >= 3)[0]) if root is None else root
+    config = MiningConfig(**mining)
+    (found,) = find_neighbours(pool, [root], pool.chunks, config.negatives, seed=0)
+    return SequenceFilter(pool, found, config, usage), found
+
+
+def drained(candidates, group):
+    taken = []
+    while negative := candidates.next(group):
+        candidates.take(group, negative)
+        taken.append(negative)
+    return taken
+
+
+def test_a_candidate_stays_until_it_is_taken(family_pool):
+    candidates, _ = filter_of(family_pool)
+    first = candidates.next(0)
+    assert candidates.next(0) == first
+    candidates.take(0, first)
+    assert candidates.next(0).rank > first.rank
+
+
+def test_every_candidate_is_taken_or_has_a_reason(family_pool):
+    candidates, found = filter_of(family_pool, range_min=2, range_max=400, min_score=-0.05, max_score=0.97)
+    taken = [drained(candidates, group) for group in range(len(found.meta_chunks))]
+    assert sum(map(len, taken)) + candidates.passed_over.total() == len(found.meta_chunks) * family_pool.chunks
+    assert set(candidates.passed_over) <= set(REASONS)
+    assert candidates.passed_over["own_document"] == len(found.meta_chunks) ** 2
+    assert candidates.passed_over["range_min"] == 2 * len(found.meta_chunks)
+    for negative in taken[0]:
+        assert 2 < negative.rank <= 400 and -0.05 <= negative.score <= 0.97
+
+
+def test_what_one_group_took_the_others_do_not_get(family_pool):
+    candidates, found = filter_of(family_pool)
+    taken = {negative.chunk for negative in drained(candidates, 0)}
+    assert len(taken) > 300
+    assert drained(candidates, 1) == []
+    assert candidates.passed_over["used"] >= len(taken)
+    assert not taken & set(found.meta_chunks.tolist())
+
+
+def test_copies_are_dropped_and_near_copies_unless_asked_for(family_pool):
+    strict = {negative.chunk for negative in drained(filter_of(family_pool)[0], 0)}
+    lax = {negative.chunk for negative in drained(filter_of(family_pool, max_jaccard=None)[0], 0)}
+    assert strict < lax
+    folded = [" ".join(text.split()) for text in family_pool.texts(sorted(lax))]
+    assert len(set(folded)) == len(folded)
+
+
+def test_max_reuse_looks_at_the_usage_of_the_dataset(family_pool):
+    free = drained(filter_of(family_pool)[0], 0)
+    usage = Counter({free[0].chunk: 2, free[1].chunk: 1})
+    candidates, _ = filter_of(family_pool, usage=usage, max_reuse=2)
+    rest = {negative.chunk for negative in drained(candidates, 0)}
+    assert free[0].chunk not in rest and free[1].chunk in rest
+    assert candidates.passed_over["max_reuse"] == 1
+
+
+def test_relative_margin_is_relative_to_the_root_document(family_pool):
+    candidates, found = filter_of(family_pool, relative_margin=0.25)
+    vectors = family_pool.vectors.take(found.meta_chunks).astype(np.float64)
+    bar = 0.75 * max(vectors[0] @ other for other in vectors[1:])
+    scores = [negative.score for negative in drained(candidates, 0)]
+    assert scores and max(scores) <= bar
+    assert candidates.passed_over["relative_margin"] > 0
+
+
+def test_orthogonal_chunks_have_a_vector(tmp_path):
+    """A similarity of exactly zero is what zero vectors have, but not only they."""
+    pool = nextlong.build_pool(
+        write_corpus(tmp_path / "corpus.jsonl", make_documents(8, paragraphs=(3, 3))),
+        tmp_path / "pool",
+        workers=1,
+        chunking={"granularity": 100},
+        encoder={"name": "lsa"},
+    )
+    vectors = np.zeros((pool.chunks, 4), dtype=np.float16)
+    vectors[np.arange(pool.chunks), pool.documents_of(np.arange(pool.chunks)) % 4] = 1
+    vectors[-1] = 0
+    (path,) = (pool.folder / "vectors").iterdir()
+    np.save(path, vectors)  # as an encoder with few dimensions could make them
+    candidates, found = filter_of(nextlong.Pool(pool.folder), root=0)
+    taken = {negative.chunk for negative in drained(candidates, 0)}
+    assert taken == set(range(pool.chunks - 1)) - set(found.meta_chunks.tolist())
+    assert candidates.passed_over["no_vector"] == 1
+
+
+@pytest.mark.parametrize("amount", [1, 40])
+def test_ranks_count_neighbours_outside_the_root(tmp_path, amount):
+    pool = nextlong.build_pool(
+        write_corpus(tmp_path / "corpus.jsonl", make_documents(amount + 1, 3, paragraphs=(3, 6))),
+        tmp_path / "pool",
+        workers=1,
+        chunking={"granularity": 150},
+        encoder={"name": "lsa"},
+    )
+    candidates, found = filter_of(pool, root=0, max_jaccard=None)
+    taken = drained(candidates, 1)
+    outside = [chunk for chunk in found.chunks[1].tolist() if chunk not in found.meta_chunks]
+    assert [(negative.chunk, negative.rank) for negative in taken] == [(c, n) for n, c in enumerate(outside, start=1)]
