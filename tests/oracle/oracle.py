@@ -164,7 +164,11 @@ def candidates(corpus, options, document, position):
             continue
         rank += 1
         score = scores[chunk]
-        if options.range_min < rank <= options.range_max and corpus.vectors[chunk].any() and score_fits(corpus, options, metas, meta, score):
+        if (
+            options.range_min < rank <= options.range_max
+            and corpus.vectors[chunk].any()
+            and score_fits(corpus, options, metas, meta, score)
+        ):
             found.append((chunk, rank, score))
     return found
 

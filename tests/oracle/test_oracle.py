@@ -8,7 +8,7 @@ import numpy as np
 import oracle
 import pyarrow.parquet as pq
 import pytest
-from conftest import GRANULARITY
+from corpora import GRANULARITY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -152,7 +152,7 @@ def test_any_options_equal_the_oracle(corpus, family_pool, tokenizer_folder, tmp
         check(corpus, family_pool, tokenizer_folder, folder, length, amount, seed, mining, composition)
     except oracle.OutOfText:
         tokens = math.ceil(amount) * length
-        with pytest.raises(nextlong.NextlongError, match="run out|root documents"):
+        with pytest.raises(nextlong.NextlongError, match=r"run out|root documents"):
             nextlong.synthesize(
                 family_pool,
                 folder,
