@@ -22,6 +22,11 @@ def cache_folder() -> Path:
     return (Path(parent) if parent else Path.home() / ".cache") / "nextlong"
 
 
+def is_built(name: str) -> bool:
+    """Whether :func:`built_once` has nothing to do."""
+    return (cache_folder() / name).is_dir()
+
+
 def built_once(name: str, build: Callable[[Path], None]) -> Path:
     """The folder ``name`` in the cache, built when it is not there.
 

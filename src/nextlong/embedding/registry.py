@@ -54,6 +54,16 @@ def fit_encoder(config: EncoderConfig, texts: Iterable[str], path: Path) -> None
     lsa.fit(texts, path, config.dimensions or lsa.DIMENSIONS)
 
 
+def preparation(config: EncoderConfig) -> str | None:
+    """What :func:`load_encoder` has to do first on this machine, in words, if that takes a while."""
+    if config.name == "static":
+        from nextlong.embedding.static import is_distilled
+
+        if not is_distilled(config.dimensions):
+            return "Distilling the encoder `static` from MiniLM: about half a minute, once on this machine"
+    return None
+
+
 def load_encoder(config: EncoderConfig, fitted: Path | None = None) -> Encoder:
     """The encoder that a configuration names, ready to use. Every worker process loads its own.
 

@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 
 from nextlong.config import EncoderConfig
-from nextlong.embedding.cache import built_once
+from nextlong.embedding.cache import built_once, is_built
 from nextlong.embedding.protocol import Vectors
 from nextlong.errors import NextlongError, UsageError
 
@@ -90,14 +90,27 @@ def distilled_folder(dimensions: int | None = None) -> Path:
         UsageError: wider than MiniLM's vectors.
     """
     from nextlong.embedding import distillation
-    from nextlong.embedding.minilm import DIMENSIONS, PUBLISHED_SHA256, load_minilm
+    from nextlong.embedding.minilm import DIMENSIONS, load_minilm
 
     width = dimensions or distillation.DIMENSIONS
     if width > DIMENSIONS:
         raise UsageError(f"The encoder `static` has at most {DIMENSIONS} dimensions; {width} were asked for.")
+    return built_once(_cache_name(width), lambda folder: distillation.distil(load_minilm(), folder, width))
+
+
+def is_distilled(dimensions: int | None = None) -> bool:
+    """Whether this machine has the folder already."""
+    from nextlong.embedding import distillation
+
+    return is_built(_cache_name(dimensions or distillation.DIMENSIONS))
+
+
+def _cache_name(width: int) -> str:
     # Named without opening the weights: a machine that has the folder needs neither them nor onnxruntime.
-    name = f"static-{distillation.VERSION}-{width}-{PUBLISHED_SHA256[:16]}"
-    return built_once(name, lambda folder: distillation.distil(load_minilm(), folder, width))
+    from nextlong.embedding import distillation
+    from nextlong.embedding.minilm import PUBLISHED_SHA256
+
+    return f"static-{distillation.VERSION}-{width}-{PUBLISHED_SHA256[:16]}"
 
 
 def _load(model: str) -> Any:

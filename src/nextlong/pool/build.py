@@ -9,7 +9,7 @@ from typing import Any
 import nextlong
 from nextlong.config import PoolConfig, config_hash
 from nextlong.corpus import Source, find_sources
-from nextlong.embedding.registry import load_encoder, needs_fit
+from nextlong.embedding.registry import load_encoder, needs_fit, preparation
 from nextlong.errors import NextlongError
 from nextlong.execution.files import write_yaml
 from nextlong.execution.local import Executor
@@ -46,6 +46,8 @@ def build(
     """
     sources = find_sources(config.corpus)
     if not needs_fit(config.encoder):
+        if first := preparation(config.encoder):
+            progress.say(first)
         load_encoder(config.encoder)  # a wrong name or missing weights should not wait until the corpus is read
     plan = {
         "kind": "pool",
