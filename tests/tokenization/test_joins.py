@@ -102,6 +102,23 @@ def test_joined_tokens_are_those_of_the_whole_text(name, texts, separator):
     assert_joins_exactly(joiner(name, separator), texts)
 
 
+@pytest.mark.parametrize(
+    ("name", "separator", "texts"),
+    [
+        ("llama3", "\n\n", ["3451\ufb016,", "", ""]),  # six newlines are one word of the vocabulary
+        ("llama3", "\n", ["(x);=\r", "\r\nof"]),
+        ("llama3", "<sep>", [".\n\n\n字", "\u1100", "", "<s>"]),
+        ("nfc", " ", ["a345\n\n", "<mask>\u2028a"]),  # an added token swallows the white space before it
+        ("nfc", " ", ["    \u11611\u00a0", "\u2028 the", ""]),
+        ("nfc", "\n", ["---", "---", ""]),
+        ("tiktoken", ".", ["'The", "x", "", "The"]),
+        ("digits", " ", ["//\u00a0", "\u20281", "\r\n<s>  \r\n", "\n\n\n", ""]),
+    ],
+)
+def test_joins_that_were_hard_to_get_right(name, separator, texts):
+    assert_joins_exactly(joiner(name, separator), texts)
+
+
 @pytest.mark.parametrize("name", zoo.NAMES)
 @pytest.mark.parametrize("separator", SEPARATORS[:4])
 def test_a_joiner_finds_out_whether_the_tokenizer_decides_locally(name, separator):
