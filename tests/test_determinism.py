@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_runs import GRANULARITY, LENGTH, SHARD_TOKENS, contents, leftovers, receipts, train_tokenizer, write_corpus
+from small_runs import (
+    DIMENSIONS,
+    GRANULARITY,
+    LENGTH,
+    SHARD_TOKENS,
+    contents,
+    leftovers,
+    receipts,
+    train_tokenizer,
+    write_corpus,
+)
 
 from nextlong.config import DatasetConfig, PoolConfig, validated
 from nextlong.dataset import layout
@@ -37,7 +47,7 @@ def make_pool(index: str, executor: LocalExecutor) -> Pool:
     sections = {
         "corpus": {"inputs": ("corpus",)},
         "chunking": {"granularity": GRANULARITY},
-        "encoder": {"name": "lsa"},
+        "encoder": {"name": "lsa", "dimensions": DIMENSIONS},
         "index": {"kind": index},
     }
     return build(validated(PoolConfig, sections, "the test"), Path(f"{index}-pool"), executor, Quiet())
@@ -61,7 +71,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "SHARD_TOKENS", SHARD_TOKENS)
         for workers in WORKERS:
-            folders[workers] = tmp_path_factory.mktemp(f"workers-{workers}")
+            folders[workers] = tmp_path_factory.mktemp(f"workers-{workers}") / "run"
+            folders[workers].mkdir()
             (folders[workers] / "corpus").symlink_to(corpus, target_is_directory=True)
             (folders[workers] / "tokenizer").symlink_to(tokenizer, target_is_directory=True)
             patch.chdir(folders[workers])
