@@ -20,7 +20,7 @@ from nextlong.errors import NextlongError
 
 DIMENSIONS = 256
 
-# Terms are hashed to this many columns: with 256 dimensions the saved model has 64 MiB, and a technical corpus of some
+# Terms are hashed to this many columns: with 256 dimensions the model has up to 64 MiB, and a technical corpus of some
 # 100,000 distinct terms shares a column between two rare terms now and then, which rarely meets in one chunk.
 _COLUMNS = 2**16
 
@@ -28,7 +28,7 @@ _COLUMNS = 2**16
 _SEED = 0
 
 # Goes into the fingerprint; raise it when a vector changes.
-_VERSION = 1
+_VERSION = 2
 
 
 def fit(texts: Iterable[str], path: Path, dimensions: int) -> None:
@@ -57,17 +57,18 @@ def fit(texts: Iterable[str], path: Path, dimensions: int) -> None:
     # Smoothed, so that a term the sample lacks weighs most, not infinitely.
     rarity = (np.log((1 + counts.shape[0]) / (1 + frequency)) + 1).astype(np.float32)
     weighted = normalize(counts.multiply(rarity).tocsr())
-    svd = TruncatedSVD(min(dimensions, known), algorithm="randomized", random_state=_SEED)
+    # A term that the sample lacks has no direction. Without its column the decomposition is quicker, and cannot leave
+    # rounding noise in its row, which would pass for a vector of a text with no known term.
+    columns = np.flatnonzero(frequency)
+    svd = TruncatedSVD(min(dimensions, known, len(columns)), algorithm="randomized", random_state=_SEED)
     # The number of BLAS threads changes the order of sums, and so the last bits.
     with threadpool_limits(1, user_api="blas"):
-        svd.fit(weighted)
-    projection = np.ascontiguousarray((svd.components_ * rarity).T, dtype=np.float32)
-    # A term that the sample lacks has no direction, but the decomposition may leave rounding noise in its row, which
-    # would pass for a vector of a text with no known term.
-    projection[frequency == 0] = 0
+        svd.fit(weighted[:, columns])
+    projection = np.ascontiguousarray((svd.components_ * rarity[columns]).T, dtype=np.float32)
     # One metadata key only: safetensors writes several in no fixed order.
     about = json.dumps({"encoder": "lsa", "version": _VERSION, "texts": counts.shape[0]}, sort_keys=True)
-    path.write_bytes(save({"projection": projection}, metadata={"nextlong": about}))
+    tensors = {"columns": columns.astype(np.int32), "projection": projection}
+    path.write_bytes(save(tensors, metadata={"nextlong": about}))
 
 
 class LsaEncoder:
@@ -82,10 +83,13 @@ class LsaEncoder:
         self.name = config.name
         try:
             content = path.read_bytes()
-            self._projection = load(content)["projection"]
+            tensors = load(content)
+            columns, projection = tensors["columns"], tensors["projection"]
         except (OSError, SafetensorError, KeyError) as error:
             raise NextlongError(f"Cannot read the fitted `lsa` encoder {path}: {error}", "Fit it again.") from error
-        self.dimensions = int(self._projection.shape[1])
+        self.dimensions = int(projection.shape[1])
+        self._projection = np.zeros((_COLUMNS, self.dimensions), dtype=np.float32)
+        self._projection[columns] = projection
         self.fingerprint = f"lsa-{_VERSION}-{xxhash.xxh3_64_hexdigest(content)}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:

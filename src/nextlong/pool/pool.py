@@ -39,12 +39,13 @@ class Pool:
         keys: uint64 of shape ``(documents,)``: a hash of each document's id.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
         """Open the pool in ``folder``.
 
         Raises:
             NextlongError: it is no pool, or not finished.
         """
+        folder = Path(folder)
         if not (folder / layout.DESCRIPTION).exists():
             state = "is not finished" if (folder / PLAN).exists() else "is not a pool"
             raise NextlongError(f"{folder} {state}.", f"Make it with: nextlong index CORPUS… --out {folder}")
