@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -76,12 +78,11 @@ class RootDraw:
 
     def take(self, amount: int) -> list[int]:
         """The next ``amount`` roots; fewer when the pool has no more."""
+        size = 0
         while len(self._ready) < amount:
-            step: list[int] = []
-            for document in self._documents:
-                step.append(document)
-                if len(step) >= (amount - len(self._ready)) * _SURPLUS + 1:
-                    break
+            # Each step opens the token store anew, so where few documents fit the steps grow.
+            size = max(math.ceil((amount - len(self._ready)) * _SURPLUS + 1), 2 * size)
+            step = list(islice(self._documents, size))
             if not step:
                 break
             self._ready += self._fitting(step)
