@@ -44,14 +44,14 @@ class _Composed:
     searches: int
 
 
-def compose(session: Session, batch: str, first: int, usage_of: tuple[Path, ...] | None) -> Outcome:
+def compose(session: Session, batch: str, first: int, usage_of: tuple[tuple[Path, str], ...] | None) -> Outcome:
     """Compose the sequences of a batch of roots and write ``sequences/<batch>.parquet``.
 
     Args:
         session: the dataset.
         batch: name of the batch.
         first: number of the batch's first sequence.
-        usage_of: with ``max_reuse``, the sequence files that come before; else None.
+        usage_of: with ``max_reuse``, the sequence files that come before, each with its checksum; else None.
 
     Raises:
         NextlongError: the pool has not enough text for a sequence.
@@ -195,18 +195,21 @@ def _row(session: Session, composed: _Composed, number: int) -> dict[str, Any]:
     }
 
 
-_USAGE: dict[Path, Counter[int]] = {}
+_USAGE: dict[tuple[Path, str], Counter[int]] = {}
 
 
-def _usage(paths: tuple[Path, ...]) -> Counter[int]:
-    """How often the sequences of these files use each chunk as a negative. Each file is read once in a process."""
+def _usage(files: tuple[tuple[Path, str], ...]) -> Counter[int]:
+    """How often the sequences of these files use each chunk as a negative. Each file is read once in a process.
+
+    The checksum tells a file from one that lay at the same path before, when another dataset was made there.
+    """
     total: Counter[int] = Counter()
-    for path in paths:
-        if path not in _USAGE:
-            spans = pq.read_table(path, columns=["spans"]).column("spans").combine_chunks().flatten()
+    for file in files:
+        if file not in _USAGE:
+            spans = pq.read_table(file[0], columns=["spans"]).column("spans").combine_chunks().flatten()
             negatives = spans.filter(pa.compute.equal(spans.field("role"), "negative"))
-            _USAGE[path] = Counter(negatives.field("chunk").to_pylist())
-        total.update(_USAGE[path])
+            _USAGE[file] = Counter(negatives.field("chunk").to_pylist())
+        total.update(_USAGE[file])
     return total
 
 

@@ -153,8 +153,9 @@ class _Synthesis:
         receipts: list[Receipt] = []
         first = 0
         for (batch, roots), receipt in zip(batches.items(), mined, strict=True):
-            before = tuple(self.run.folder / path for done in receipts for path in done.outputs)
-            inputs = receipt.checksums() | {path: check for done in receipts for path, check in done.checksums().items()}
+            made = {path: check for done in receipts for path, check in done.checksums().items()}
+            before = tuple((self.run.folder / path, check) for path, check in made.items())
+            inputs = receipt.checksums() | made
             tasks.append(Task("compose", batch, compose.compose, (self.session, batch, first, before), version, inputs))
             receipts = self.run.stage(tasks, "sequences", _total(batches), limit=1)
             first += len(roots)
