@@ -71,7 +71,7 @@ def test_more_tokens_continue_the_dataset(family_pool, tmp_path, tokenizer_folde
 
 
 def test_too_few_documents_of_many_chunks(tmp_path, tokenizer_folder):
-    pool = build(tmp_path, make_documents(10, paragraphs=(1, 1)) + [{"id": "long", "text": "word\n" * 400}])
+    pool = build(tmp_path, [*make_documents(10, paragraphs=(1, 1)), {"id": "long", "text": "word\n" * 400}])
     with pytest.raises(nextlong.NextlongError, match="only 1 have 2 chunks or more") as error:
         nextlong.synthesize(pool, tmp_path / "data", workers=1, length=1024, tokens=2000, tokenizer=tokenizer_folder)
     assert "1,024 tokens" in error.value.hint
