@@ -1,0 +1,124 @@
+"""The paper's k by hand, and where meta-chunks stand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nextlong.composition.nextlong import OutOfCandidates, arranged, choose_k, choose_to_fill, paper_k
+from nextlong.mining.filters import Negative
+
+
+@pytest.mark.parametrize(
+    ("length", "characters", "meta_chunks", "granularity", "k"),
+    [
+        # A typical sequence of the paper: (131072 x 6 - 6144) / (3 x 2048) = 780288 / 6144.
+        (131072, 6144, 3, 2048, 127),
+        # (65536 x 6 - 10000) / (5 x 2048) = 383216 / 10240 = 37.4.
+        (65536, 10000, 5, 2048, 37),
+        # (1024 x 6 - 4096) / (2 x 1024) = 2048 / 2048.
+        (1024, 4096, 2, 1024, 1),
+        # One character more leaves less than one.
+        (1024, 4097, 2, 1024, 0),
+        # A document longer than the sequence: (6144 - 10000) / 2048 = -1.9, rounded down.
+        (1024, 10000, 1, 2048, -2),
+    ],
+)
+def test_the_papers_k(length, characters, meta_chunks, granularity, k):
+    assert paper_k(length, characters, meta_chunks, granularity, characters_per_token=4.0, oversampling=1.5) == k
+
+
+def test_k_takes_the_users_constants():
+    # (1000 x 3 x 2 - 1000) / (2 x 500) = 5.
+    assert paper_k(1000, 1000, 2, 500, characters_per_token=3.0, oversampling=2.0) == 5
+
+
+def negatives(*chunks):
+    return [Negative(chunk, rank, 1.0 - rank / 10) for rank, chunk in enumerate(chunks, start=1)]
+
+
+def order_of(position, cut_last, key=(0, 1)):
+    placed = arranged([100, 200], [negatives(1, 2, 3), negatives(4, 5)], position, key, cut_last)
+    assert [(place.chunk, place.role) for place in placed if place.chunk >= 100] == [(100, "meta"), (200, "meta")]
+    assert [place.chunk for place in placed if place.role == "negative"] == [1, 2, 3, 4, 5]
+    assert [place.group for place in placed] == [0, 0, 0, 0, 1, 1, 1]
+    assert [place.rank for place in placed if place.group == 0 and place.role == "negative"] == [1, 2, 3]
+    assert {(place.rank, place.score) for place in placed if place.role == "meta"} == {(0, 1.0)}
+    return [place.chunk for place in placed]
+
+
+def test_positions():
+    assert order_of("head", cut_last=True) == [100, 1, 2, 3, 200, 4, 5]
+    assert order_of("head", cut_last=False) == [100, 1, 2, 3, 200, 4, 5]
+    assert order_of("tail", cut_last=False) == [1, 2, 3, 100, 4, 5, 200]
+    assert order_of("tail", cut_last=True) == [1, 2, 3, 100, 4, 200, 5]
+
+
+@pytest.mark.parametrize("cut_last", [True, False])
+def test_random_positions_are_uniform_and_repeatable(cut_last):
+    orders = [order_of("random", cut_last, key=(7, number)) for number in range(600)]
+    assert orders == [order_of("random", cut_last, key=(7, number)) for number in range(600)]
+    first = np.bincount([order.index(100) for order in orders])
+    last = np.bincount([order.index(200) - 4 for order in orders])
+    assert len(first) == 4 and first.min() > 100
+    assert len(last) == (2 if cut_last else 3) and last.min() > 150
+
+
+class Queues:
+    """Candidates in a row, as a filter that refuses nothing gives them."""
+
+    def __init__(self, *queues):
+        self.queues = [list(queue) for queue in queues]
+
+    def next(self, group):
+        return self.queues[group][0] if self.queues[group] else None
+
+    def take(self, group, negative):
+        assert self.queues[group].pop(0) == negative
+
+
+def test_the_budget_is_shared_evenly():
+    # 100 tokens of content, 10 of the document's: 45 and 45. The fifth chunk of ten is the first group's first too many.
+    queues = Queues(negatives(*range(10)), negatives(*range(10, 20)))
+    chosen = choose_to_fill(queues, [4, 6], lambda chunk: 10, 100)
+    assert [[negative.chunk for negative in group] for group in chosen] == [[0, 1, 2, 3], [10, 11, 12, 13, 14]]
+
+
+def test_a_share_that_fits_exactly_is_used_up():
+    chosen = choose_to_fill(Queues(negatives(0, 1, 2, 3), negatives(4, 5, 6)), [5, 5], lambda chunk: 15, 100)
+    assert [len(group) for group in chosen] == [3, 3]
+
+
+def test_a_chunk_larger_than_its_share_is_left_to_the_last_group():
+    chosen = choose_to_fill(Queues(negatives(0), negatives(1), negatives(2)), [1, 1, 1], lambda chunk: 500, 100)
+    assert [[negative.chunk for negative in group] for group in chosen] == [[], [], [2]]
+
+
+@given(
+    st.lists(st.integers(1, 30), min_size=2, max_size=6),
+    st.lists(st.integers(1, 60), min_size=1, max_size=80),
+    st.integers(200, 2000),
+)
+def test_every_group_is_even_to_within_a_chunk(metas, lengths, content):
+    queues = Queues(*[negatives(*range(len(lengths))) for _ in metas])
+    budget = content - sum(metas)
+    try:
+        chosen = choose_to_fill(queues, metas, lengths.__getitem__, content)
+    except OutOfCandidates as error:
+        taken = [len(lengths) - len(queue) for queue in queues.queues]
+        assert error.tokens == budget - sum(sum(lengths[:amount]) for amount in taken) > 0
+        assert 0 in map(len, queues.queues)
+        return
+    spent = np.cumsum([sum(lengths[negative.chunk] for negative in group) for group in chosen])
+    for group, total in enumerate(spent[:-1].tolist(), start=1):
+        assert budget * group / len(metas) - 1 - max(lengths) < total <= budget * group / len(metas)
+    assert budget <= spent[-1] < budget + lengths[chosen[-1][-1].chunk]
+
+
+def test_paper_mode_takes_k_for_each_or_fails():
+    chosen = choose_k(Queues(negatives(1, 2, 3), negatives(4, 5)), 2, 2)
+    assert [[negative.chunk for negative in group] for group in chosen] == [[1, 2], [4, 5]]
+    with pytest.raises(OutOfCandidates):
+        choose_k(Queues(negatives(1, 2, 3), negatives(4, 5)), 2, 3)
