@@ -5,7 +5,7 @@ Documents and chunks are numbered through the whole pool in the order of sources
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,11 @@ def _repeated_ids(folder: Path, table: list[dict[str, int | str]], keys: npt.NDA
         )
         return fields
 
+    def taken(identity: str) -> bool:
+        key = np.uint64(document_key(identity))
+        place = int(np.searchsorted(keys, key, sorter=order))
+        return place < len(keys) and bool(keys[order[place]] == key)
+
     borders = np.flatnonzero(np.concatenate([[True], ~same, [True]]))
     for start, end in pairwise(borders.tolist()):
         if end - start == 1:
@@ -111,7 +116,8 @@ def _repeated_ids(folder: Path, table: list[dict[str, int | str]], keys: npt.NDA
                 )
             # A given id keeps its place; of derived ones, the first in corpus order does.
             later = [ordinal for ordinal, fields in documents if not fields["id_given"]][0 if given else 1 :]
-            repeated |= {ordinal: f"{identity}-{number}" for number, ordinal in enumerate(later, start=2)}
+            free = (new for number in count(2) if not taken(new := f"{identity}-{number}"))
+            repeated |= dict(zip(later, free, strict=False))
     return dict(sorted(repeated.items()))
 
 
