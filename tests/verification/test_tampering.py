@@ -456,15 +456,25 @@ def test_a_wrong_fingerprint(pool):
 
 
 def test_a_moved_pool(made, tmp_path):
-    dataset = Path(shutil.copytree(made / "parquet", tmp_path / "data"))
-    shutil.copytree(made / "pool", tmp_path / "moved")
-    description = dataset / "dataset.yaml"
-    description.write_text(description.read_text().replace(str(made / "pool"), str(tmp_path / "gone")))
+    shutil.copytree(made / "pool", tmp_path / "gone")
+    nextlong.synthesize(
+        tmp_path / "gone", tmp_path / "data", length=600, roots=2, tokenizer=str(made / "tokenizer"), workers=1
+    )
+    dataset = tmp_path / "data"
+    shutil.move(tmp_path / "gone", tmp_path / "moved")
     result = verify(dataset)
     assert result.exit_code == FAILED
     assert "gone" in result.stderr
     assert "--pool" in result.stderr
     assert verify(dataset, "--pool", tmp_path / "moved").exit_code == 0
+
+
+def test_an_edited_description(dataset, pool):
+    for path, word in ((dataset / "dataset.yaml", "sequences:"), (pool / "pool.yaml", "characters:")):
+        path.write_text(path.read_text().replace(word, f"{word} 1", 1))
+        result = verify(path.parent)
+        assert result.exit_code == FAILED
+        assert f"{path} is damaged or was edited" in result.stderr
 
 
 def test_another_pool(dataset, made, tmp_path):

@@ -16,7 +16,7 @@ from nextlong.dataset import layout
 from nextlong.dataset.roots import RootDraw
 from nextlong.dataset.session import Session
 from nextlong.errors import NextlongError
-from nextlong.execution.files import atomic, mapping, read_yaml, write_yaml
+from nextlong.execution.files import atomic, read_description, write_description
 from nextlong.execution.run import Run
 from nextlong.execution.tasks import Receipt
 from nextlong.formats.registry import FORMATS
@@ -33,7 +33,7 @@ def describe(run: Run, session: Session, draw: RootDraw, composed: Sequence[Rece
     content = _description(session, draw, composed, written)
     with atomic(run.folder / layout.CARD) as temporary:
         temporary.write_text(card(content, session), encoding="utf-8")
-    write_yaml(run.folder / layout.DESCRIPTION, content)
+    write_description(run.folder / layout.DESCRIPTION, content)
 
 
 def load_dataset_card(folder: str | Path) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def load_dataset_card(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / layout.DESCRIPTION
     if not path.exists():
         raise NextlongError(f"{folder} holds no finished dataset.", "Make it with: nextlong synthesize POOL --out FOLDER …")
-    return mapping(read_yaml(path), path, "id", "config", "tokenizer", "pool", "counts")
+    return read_description(path, "id", "config", "tokenizer", "pool", "counts")
 
 
 def _description(

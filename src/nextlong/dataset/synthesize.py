@@ -67,7 +67,7 @@ def synthesize_from(
     _check_possible(session, wanted)
     plan = {
         "kind": "dataset",
-        "config": config.model_dump(mode="json"),
+        "config": config.model_dump(mode="json", exclude={"tokenizer"}),  # its fingerprint counts, not its path
         "pool": pool.id,
         "tokenizer": tokenizer.fingerprint,
     }

@@ -62,7 +62,8 @@ def fit(texts: Iterable[str], path: Path, dimensions: int) -> None:
     columns = np.flatnonzero(frequency)
     svd = TruncatedSVD(min(dimensions, known, len(columns)), algorithm="randomized", random_state=_SEED)
     # The number of BLAS threads changes the order of sums, and so the last bits.
-    with threadpool_limits(1, user_api="blas"):
+    # Where all texts are alike the share of explained variance, which is not used, is 0 / 0.
+    with threadpool_limits(1, user_api="blas"), np.errstate(invalid="ignore"):
         svd.fit(weighted[:, columns])
     projection = np.ascontiguousarray((svd.components_ * rarity[columns]).T, dtype=np.float32)
     # One metadata key only: safetensors writes several in no fixed order.

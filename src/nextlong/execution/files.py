@@ -118,6 +118,27 @@ def read_yaml(path: Path) -> Any:
         raise NextlongError(f"{path} is damaged: {error}.", "Delete it and run the same command again.") from error
 
 
+def write_description(path: Path, content: dict[str, Any]) -> None:
+    """Write YAML with a checksum of the rest as its last key."""
+    write_yaml(path, {**content, "checksum": _checksum_of(content)})
+
+
+def read_description(path: Path, *keys: str) -> dict[str, Any]:
+    """What :func:`write_description` wrote, without the checksum.
+
+    Raises:
+        NextlongError: the file is damaged or was edited, or lacks one of ``keys``.
+    """
+    content = mapping(read_yaml(path), path, "checksum", *keys)
+    if content.pop("checksum") != _checksum_of(content):
+        raise NextlongError(f"{path} is damaged or was edited.", "Delete it and run the same command again.")
+    return content
+
+
+def _checksum_of(content: dict[str, Any]) -> str:
+    return xxhash.xxh3_64_hexdigest(json.dumps(content, sort_keys=True).encode())
+
+
 def mapping(content: Any, path: Path, *keys: str) -> dict[str, Any]:
     """``content``, which was read from ``path``, if it is a mapping with these keys.
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, as_completed
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 from nextlong.errors import NextlongError
@@ -52,7 +53,6 @@ class LocalExecutor:
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or default_workers()
-        self._reports: Any = None  # a queue from the workers, made with the first of them
 
     def map(
         self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance, limit: int | None = None
@@ -70,21 +70,18 @@ class LocalExecutor:
         # loky rather than concurrent.futures: it needs no `if __name__ == "__main__"` in a user's script, reports a
         # killed worker instead of hanging, and sets the libraries' thread counts before they are imported.
         from loky import get_reusable_executor
-        from loky.backend import get_context
         from loky.process_executor import BrokenProcessPool
 
         threads = str(max(1, default_workers() // workers))
-        if self._reports is None:
-            self._reports = get_context("loky").Queue()
         pool = get_reusable_executor(
             max_workers=workers,
             timeout=IDLE_SECONDS,
             env={"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "true"},
             initializer=_begin_worker,
-            initargs=(self._reports, os.getpid()),
+            initargs=(_reports(), os.getpid()),
         )
         stop = threading.Event()
-        listener = threading.Thread(target=_listen, args=(self._reports, show, stop), daemon=True)
+        listener = threading.Thread(target=_listen, args=(_reports(), show, stop), daemon=True)
         listener.start()
         try:
             futures = {pool.submit(function, *each): position for position, each in enumerate(arguments)}
@@ -103,6 +100,14 @@ class LocalExecutor:
         finally:
             stop.set()
             listener.join()
+
+
+@cache
+def _reports() -> Any:
+    """The queue from the workers: one for this process, so that workers and their models live from call to call."""
+    from loky.backend import get_context
+
+    return get_context("loky").Queue()
 
 
 def _begin_worker(reports: Any, parent: int) -> None:

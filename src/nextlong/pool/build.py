@@ -11,7 +11,7 @@ from nextlong.config import PoolConfig, config_hash
 from nextlong.corpus import Source, find_sources
 from nextlong.embedding.registry import load_encoder, needs_fit, preparation
 from nextlong.errors import NextlongError
-from nextlong.execution.files import write_yaml
+from nextlong.execution.files import write_description
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed
@@ -194,4 +194,4 @@ def _describe(
         "dimensions": embedded[0].info["dimensions"],
         "index": indexed.info,
     }
-    write_yaml(run.folder / layout.DESCRIPTION, content)
+    write_description(run.folder / layout.DESCRIPTION, content)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from nextlong.config import PoolConfig, validated
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
-from nextlong.execution.files import mapping, read_yaml
+from nextlong.execution.files import read_description
 from nextlong.execution.run import PLAN
 from nextlong.index.choose import open_index
 from nextlong.index.ivf import IvfReport
@@ -51,7 +51,7 @@ class Pool:
             raise NextlongError(f"{folder} {state}.", f"Make it with: nextlong index CORPUS… --out {folder}")
         self.folder = folder
         path = folder / layout.DESCRIPTION
-        self.description = mapping(read_yaml(path), path, "id", "chunks_id", "config", "counts", "dimensions", "index")
+        self.description = read_description(path, "id", "chunks_id", "config", "counts", "dimensions", "index")
         self.id: str = self.description["id"]
         self.chunks_id: str = self.description["chunks_id"]
         self.config = validated(PoolConfig, self.description["config"], where=str(folder / layout.DESCRIPTION))
