@@ -12,7 +12,7 @@ from nextlong.tokenization.units import carrying, pack, unpack, unpack_all
 SEPARATORS = ("\n\n", "\n", " ", "\n\n---\n\n", " and ", "<sep>")
 
 # Where the tokenizer decides across separators, the joiner must find that out.
-NOT_LOCAL = {("superwords", "\n\n"), ("superwords", "\n"), ("superwords", " ")}
+NOT_LOCAL = {("superwords", separator) for separator in SEPARATORS}
 NOT_LOCAL |= {("unigram", separator) for separator in ("\n\n", "\n", "\n\n---\n\n", "<sep>")}
 
 HOSTILE = [
@@ -125,7 +125,7 @@ def test_a_joiner_finds_out_whether_the_tokenizer_decides_locally(name, separato
     join = joiner(name, separator)
     assert join.local == ((name, separator) not in NOT_LOCAL)
     assert join.exact
-    if name == "superwords" and separator != "\n\n---\n\n":
+    if (name, separator) in {("superwords", "\n\n"), ("superwords", " ")}:
         assert join.difference > 0
 
 

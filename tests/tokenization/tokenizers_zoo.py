@@ -43,7 +43,7 @@ EOS = "<|endoftext|>"
 TEXTS = [
     "The end.\n\nThe next one.\n\n\n\nAnd\n\n  more:\n\n\t- item\n\n    code();\n\n",
     "a\n\n\nb\n\n\n\n\nc\r\n\r\nd  e   f    g\t\th \n \n i \t\n\n",
-    "of the world, in the of the and the.  the end of the\n",
+    "a a a a a a a of the world, in the of the and the.  the end of the\n",
     "*/\n\n//\n\n/*\n\n.\n\n/ );\n\n}\n\n--- ===\n\n---\n\n### title\n\n",
     "don't 's I'm 1234567 12 3,456.78 caf\u00e9 cafe\u0301 \u6f22\u5b57\u3002\u6f22\u5b57 \u304b\u3099",
     "\U0001f469\u200d\U0001f469\u200d\U0001f466 \u00a0\u00a0 \u2028 \u2028\u2028 <s> </s>",

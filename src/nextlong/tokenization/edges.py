@@ -130,9 +130,17 @@ class Edges:
         return [None if key is None else self._tails[key] for key in keys]
 
     def decided_apart(self) -> bool:
-        """Whether the tokens of two probes with a separator between them are decided apart at both ends of the separator."""
-        independent = self._tokenizer.independent(PROBE + self._separator + PROBE)
-        return bool(independent[1] and independent[-1])
+        """Whether the tokens on the two sides of either end of a separator cannot influence each other.
+
+        They cannot where a word begins. Within a word they may not where the tokenizer only merges neighbours and no token
+        of its vocabulary reaches across: SentencePiece BPE has the whole text as one word, but no line end in a token.
+        """
+        starts = self._tokenizer.word_starts(PROBE + self._separator + PROBE)
+        if starts[1] and starts[-1]:
+            return True
+        first, last = self._separator[0], self._separator[-1]
+        texts = (text for text in self._tokenizer.token_texts() if not text.isspace())
+        return self._tokenizer.merges and not any(first in text[1:] or last in text[:-1] for text in texts)
 
     def hostile_chunks(self) -> list[list[str]]:
         """Lists of chunks to try joins with: the panels at random (always the same), and what the vocabulary suggests.
@@ -204,7 +212,8 @@ class Edges:
             for i, key in enumerate(group):
                 trials = whole[i * len(_TAILS) : (i + 1) * len(_TAILS)]
                 # Runs of line ends may be one word whose tokens only happen to fall apart at the separator.
-                tame = not {"\n", "\r"} & set(key) and self.head_fits(alone[i])
+                white = key[: len(key) - len(key.lstrip())]
+                tame = not {"\n", "\r"} & set(white) and self.head_fits(alone[i])
                 tame = tame and all(
                     np.array_equal(trial, self._after_safe(tail, alone[i]))
                     for tail, trial in zip(self._tail_panel.values(), trials, strict=True)

@@ -58,6 +58,7 @@ class HuggingFaceTokenizer:
         for one in (self.bos_id, self.eos_id):
             if one is not None:
                 special[one] = str(self._library.id_to_token(one))
+        self.merges = isinstance(self._library.model, BPE)
         self.added_tokens = {token.content: token.lstrip or token.rstrip for i, token in added.items() if i not in special}
         named = {self.bos_id, self.eos_id}
         # What any unknown character becomes is no injection, unless it begins or ends a text.
@@ -81,12 +82,9 @@ class HuggingFaceTokenizer:
         ends = np.array(encoded.offsets, dtype=np.int64).reshape(-1, 2)[:, 1]
         return np.array(encoded.ids, dtype=np.int32), ends
 
-    def independent(self, text: str) -> npt.NDArray[np.bool_]:
-        """For each token whether the model decided it apart from the token before: BPE always, others at a new word."""
-        encoded = self._encoder.encode(text, add_special_tokens=False)
-        if isinstance(self._encoder.model, BPE):
-            return np.ones(len(encoded.ids), dtype=np.bool_)
-        words = encoded.word_ids
+    def word_starts(self, text: str) -> npt.NDArray[np.bool_]:
+        """For each token of a text whether a word begins with it."""
+        words = self._encoder.encode(text, add_special_tokens=False).word_ids
         return np.array([i == 0 or word != words[i - 1] for i, word in enumerate(words)], dtype=np.bool_)
 
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> str:

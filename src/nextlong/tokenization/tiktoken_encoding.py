@@ -36,6 +36,7 @@ class TiktokenTokenizer:
         self.vocabulary_size = encoding.n_vocab
         self.bos_id: int | None = next((specials[one] for one in _BOS_NAMES if one in specials), None)
         self.eos_id: int | None = next((specials[one] for one in _EOS_NAMES if one in specials), None)
+        self.merges = True
         self.added_tokens: dict[str, bool] = {}
         self.fingerprint = _fingerprint(encoding)
         self.reversible = is_reversible(self.encode_batch, self.decode)
@@ -54,9 +55,15 @@ class TiktokenTokenizer:
         characters = np.cumsum(starts, dtype=np.int64)
         return np.array(ids, dtype=np.int32), characters[byte_ends - 1]
 
-    def independent(self, text: str) -> npt.NDArray[np.bool_]:
-        """All True: tokens are merged from neighbours only."""
-        return np.ones(len(self._encoding.encode_ordinary(text)), dtype=np.bool_)
+    def word_starts(self, text: str) -> npt.NDArray[np.bool_]:
+        """For each token of a text whether a word of the encoding's pattern begins with it."""
+        import regex  # type: ignore[import-untyped]  # comes with tiktoken, which writes its patterns for it
+
+        ids = self._encoding.encode_ordinary(text)
+        sizes = [len(token) for token in self._encoding.decode_tokens_bytes(ids)]
+        begins = np.cumsum([0, *sizes[:-1]])
+        words = np.cumsum([0, *(len(word.encode()) for word in regex.findall(self._encoding._pat_str, text))])
+        return np.isin(begins, words)
 
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> str:
         """The text of tokens; bytes that are no character become U+FFFD."""

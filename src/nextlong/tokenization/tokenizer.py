@@ -49,6 +49,7 @@ class Tokenizer(Protocol):
         bos_id, eos_id: the ids that begin and end a text, or None where the tokenizer defines none.
         added_tokens: added tokens that are not special and so are found in texts, before these are split into words; and
             whether each swallows white space beside it.
+        merges: tokens of one word are merged from neighbours (BPE), not weighed as a whole (Unigram, WordPiece).
         reversible: ``decode(encode(text)) == text`` on a panel of hostile texts.
     """
 
@@ -58,6 +59,7 @@ class Tokenizer(Protocol):
     bos_id: int | None
     eos_id: int | None
     added_tokens: dict[str, bool]
+    merges: bool
     reversible: bool
 
     def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
@@ -75,11 +77,8 @@ class Tokenizer(Protocol):
         """
         ...
 
-    def independent(self, text: str) -> npt.NDArray[np.bool_]:
-        """For each token of a text whether the model decided it apart from the token before.
-
-        False only for models that weigh a whole word at once (Unigram, WordPiece), between tokens of one word.
-        """
+    def word_starts(self, text: str) -> npt.NDArray[np.bool_]:
+        """For each token of a text whether a word begins with it; tokens of different words are decided apart."""
         ...
 
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> str:
