@@ -146,3 +146,20 @@ def test_documents_with_a_chunk_without_a_vector_are_no_roots(tmp_path, tokenize
     negatives = [span for row in pq.read_table(tmp_path / "data" / "sequences").to_pylist() for span in row["spans"]]
     texts = pool.texts([span["chunk"] for span in negatives])
     assert all(any(letter.isalnum() for letter in text) for text in texts)
+
+
+def test_a_root_may_fill_exactly_its_fraction(tmp_path, tokenizer_folder):
+    documents = make_documents(30, paragraphs=(8, 8))
+    pool = build(tmp_path, documents)
+    tokenizer = Tokenizer.from_file(f"{tokenizer_folder}/tokenizer.json")
+
+    def tokens_of(document):
+        return sum(len(tokenizer.encode(text).ids) + 2 for text in pool.texts(pool.chunks_of(document)))
+
+    tokens = [tokens_of(document) for document in range(pool.documents)]
+    shortest = int(np.argmin(tokens))
+    options = {"workers": 1, "roots": 1, "tokenizer": tokenizer_folder}
+    nextlong.synthesize(pool, tmp_path / "data", length=2 * tokens[shortest], **options)
+    assert roots_of(tmp_path / "data") == [f"document-{shortest}"]
+    with pytest.raises(nextlong.NextlongError, match="only 0 of 30 documents can be one"):
+        nextlong.synthesize(pool, tmp_path / "none", length=2 * tokens[shortest] - 1, **options)

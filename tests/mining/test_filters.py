@@ -112,3 +112,19 @@ def test_ranks_count_neighbours_outside_the_root(tmp_path, amount):
     taken = drained(candidates, 1)
     outside = [chunk for chunk in found.chunks[1].tolist() if chunk not in found.meta_chunks]
     assert [(negative.chunk, negative.rank) for negative in taken] == [(c, n) for n, c in enumerate(outside, start=1)]
+
+
+def test_ranges_include_their_ends(tmp_path):
+    pool = nextlong.build_pool(
+        write_corpus(tmp_path / "corpus.jsonl", make_documents(10, paragraphs=(3, 6))),
+        tmp_path / "pool",
+        workers=1,
+        chunking={"granularity": 150},
+        encoder={"name": "lsa"},
+    )
+    candidates, _ = filter_of(pool, root=0, range_min=2, range_max=6)
+    taken = drained(candidates, 0)
+    assert [negative.rank for negative in taken] == [3, 4, 5, 6]
+    scores = [negative.score for negative in taken]
+    candidates, _ = filter_of(pool, root=0, max_score=scores[1], min_score=scores[2])
+    assert [negative.rank for negative in drained(candidates, 0)] == [4, 5]
