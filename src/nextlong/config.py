@@ -174,7 +174,7 @@ class DatasetConfig(Part):
     tokens: Count | None = None
     roots: Count | None = None
     tokenizer: str | None = None
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**64)
     mining: MiningConfig = MiningConfig()
     composition: CompositionConfig = CompositionConfig()
     format: Literal["parquet", "jsonl"] = "parquet"

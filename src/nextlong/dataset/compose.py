@@ -132,9 +132,15 @@ def _token_exact(
     while True:
         order = _arranged(session, found, chosen, cut_last=True)
         ends = _joined(session, store, order)[1]
-        if ends[-1] >= session.content:
+        if ends[-2] >= session.content:  # joining added tokens that the lengths had not counted
+            chosen[-1].pop()
+            if not chosen[-1]:
+                root = session.pool().document_ids(np.array([found.root]))[0]
+                raise NextlongError(f"Root document {root!r} leaves no room for a negative.", "Lower max_root_fraction.")
+        elif ends[-1] >= session.content:
             return order, ends
-        add_to_last(candidates, chosen, session.content - int(ends[-1]))
+        else:
+            add_to_last(candidates, chosen, session.content - int(ends[-1]))
 
 
 def _paper(
