@@ -6,7 +6,16 @@ import pytest
 from corpora import GRANULARITY, make_documents, with_copies, write_corpus
 
 import nextlong
+from nextlong.pool import layout
 from nextlong.tokenization.train import train_byte_level_bpe
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_source_is_a_task():
+    """Small sources are read together; here each is a task of its own, so that small corpora have many tasks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "SOURCE_GROUP_BYTES", 1)
+        yield
 
 
 @pytest.fixture(scope="session")

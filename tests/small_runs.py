@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,10 +24,13 @@ DIMENSIONS = 32
 
 POOL_OPTIONS = ("--encoder", "lsa", "--dimensions", str(DIMENSIONS), "--granularity", str(GRANULARITY))
 
-# The command line as it is installed, save for the size of a batch. No option sets that, and none should for a test.
+# The command line as it is installed, save for the sizes of a batch and of a group of sources. No option sets them, and
+# none should for a test.
 _COMMAND = """
 from nextlong.dataset import layout
+from nextlong.pool import layout as pool_layout
 layout.SHARD_TOKENS = {shard_tokens}
+pool_layout.SOURCE_GROUP_BYTES = 1
 from nextlong.cli.main import main
 main()
 """
@@ -104,13 +108,15 @@ def finished(*arguments: object, cwd: Path, shard_tokens: int = SHARD_TOKENS) ->
 def contents(folder: Path) -> dict[str, str]:
     """Relative path → hash of every file that must be the same on every run, whatever was killed or how many worked.
 
-    The absolute path of the folder and of its parent, which descriptions name, count as the same.
+    The absolute path of the folder and of its parent, which descriptions name, count as the same; so do checksums of them.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         if path.is_file() and not any(part in _TIMED for part in relative.parts):
             content = path.read_bytes().replace(str(folder.resolve().parent).encode(), b"PARENT")
+            if path.name in ("dataset.yaml", "pool.yaml"):
+                content = re.sub(rb"^checksum: .*$", b"", content, flags=re.MULTILINE)
             found[str(relative)] = xxhash.xxh3_128_hexdigest(content)
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 from nextlong.config import DatasetConfig, PoolConfig, Recipe, load_recipe, merged
 from nextlong.dataset import layout
 from nextlong.dataset.describe import load_dataset_card
-from nextlong.dataset.synthesize import synthesize_from
+from nextlong.dataset.synthesize import check_request, synthesize_from
 from nextlong.errors import UsageError
 from nextlong.execution.local import LocalExecutor
 from nextlong.execution.progress import Progress, Quiet
@@ -92,6 +92,7 @@ def synthesize(
     """
     config = dataset_config(base_recipe(recipe), keys)
     shown = progress or Quiet()
+    check_request(config, Path(out))
     made = _pool_of(source, Path(out), recipe, workers, overwrite, strict, shown, pool or {})
     synthesize_from(made, config, Path(out), LocalExecutor(workers), shown, overwrite)
     return load_dataset_card(out)
@@ -131,13 +132,23 @@ def pool_config(recipe: Recipe, inputs: Sequence[str], sections: dict[str, Any])
     Raises:
         UsageError: a key or value makes no sense, or there are no inputs.
     """
-    changes: dict[str, Any] = {name: dict(section) for name, section in sections.items()}
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise UsageError(f"`{name}` is no section of the pool's configuration.", _where_it_belongs(name))
+    changes = dict(sections)
     if inputs:
-        changes["corpus"] = changes.get("corpus", {}) | {"inputs": tuple(inputs)}
+        changes["corpus"] = {**changes.get("corpus", {}), "inputs": tuple(inputs)}
     config = merged(recipe.pool, changes, "the pool's configuration")
     if not config.corpus.inputs:
         raise UsageError("No corpus is given.", "Name files, folders, patterns, hf:NAME, or demo.")
     return config
+
+
+def _where_it_belongs(key: str) -> str:
+    for name, field in PoolConfig.model_fields.items():
+        if key in getattr(field.annotation, "model_fields", {}):
+            return f"It is a key of the section `{name}`: {name}={{{key!r}: …}}."
+    return f"The sections are {', '.join(PoolConfig.model_fields)}, each a dictionary."
 
 
 def dataset_config(recipe: Recipe, keys: dict[str, Any]) -> DatasetConfig:

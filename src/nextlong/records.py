@@ -56,14 +56,6 @@ CHUNK_SCHEMA = pa.schema(
     ]
 )
 
-REJECT_SCHEMA = pa.schema(
-    [
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-    ]
-)
-
 # One row per meta-chunk of a root document: its nearest chunks of the pool, best first, before any filter.
 NEIGHBOUR_SCHEMA = pa.schema(
     [
@@ -74,11 +66,9 @@ NEIGHBOUR_SCHEMA = pa.schema(
     ]
 )
 
-ROLES = ("meta", "negative", "document")
-
 SPAN_TYPE = pa.struct(
     [
-        pa.field("role", pa.string(), nullable=False),  # one of ROLES
+        pa.field("role", pa.string(), nullable=False),  # meta, negative or document
         pa.field("document", pa.string(), nullable=False),  # document id
         pa.field("position", pa.int32(), nullable=False),  # of the chunk in its document, 0-based
         pa.field("chunk", pa.int64(), nullable=False),  # chunk ordinal in the pool

@@ -13,7 +13,6 @@ from filelock import FileLock
 from small_runs import LENGTH, POOL_OPTIONS, SHARD_TOKENS, contents, train_tokenizer, write_corpus
 
 from nextlong.dataset import layout
-from nextlong.execution.files import read_description, write_description
 from nextlong.execution.run import read_metrics
 
 WRONG_USAGE = 2
@@ -41,11 +40,9 @@ def made(tmp_path_factory):
 def folder(made, tmp_path, monkeypatch):
     """A copy that a test may change, and is in. The corpus keeps its name and times, so it is the same corpus."""
     folder = Path(shutil.copytree(made, tmp_path / "copy"))
-    path = folder / "data" / "dataset.yaml"
-    description = read_description(path)
-    description["pool"]["folder"] = str(folder / "pool")
-    write_description(path, description)
     monkeypatch.chdir(folder)
+    (folder / "data" / "dataset.yaml").unlink()  # it names where the pool and the tokenizer were
+    assert synthesize().exit_code == 0
     return folder
 
 

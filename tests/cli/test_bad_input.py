@@ -223,7 +223,8 @@ def test_wrong_tokenizers(tmp_path, given):
 
 def test_what_is_no_pool(tmp_path, given):
     (tmp_path / "folder").mkdir()
-    result = run_cli("synthesize", tmp_path / "folder", "--out", tmp_path / "out", "--roots", 2, "--tokenizer", "x")
+    tokenizer = given / "tokenizer"
+    result = run_cli("synthesize", tmp_path / "folder", "--out", tmp_path / "out", "--roots", 2, "--tokenizer", tokenizer)
     assert_error(result, WRONG_USAGE, "folder")
     result = synthesize(given, tmp_path / "out", "--roots", "2", "--granularity", "100")
     assert_error(result, WRONG_USAGE, "is a pool already", "chunking")

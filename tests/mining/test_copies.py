@@ -8,12 +8,10 @@ import pytest
 
 from nextlong.mining.copies import (
     PERMUTATIONS,
-    Copies,
     estimated_jaccard,
     fold_key,
     fold_keys,
     folded,
-    pairs,
     required_matches,
     signatures,
 )
@@ -113,66 +111,13 @@ def test_order_case_and_words_matter():
 
 def test_the_threshold_is_compared_exactly():
     assert [required_matches(threshold) for threshold in (0.8, 0.75, 96 / 128, 1.0)] == [103, 96, 96, 128]
-    base = signatures([FOX])[0]
-    matrix = np.tile(base, (3, 1))
-    matrix[1, :32] += 1  # 96 places of 128 are left
-    matrix[2, :33] += 1
-    keys = np.arange(3, dtype=np.uint64)
-    assert [found.tolist() for found in pairs(keys, matrix, 0.75)] == [[1], [0, 2], [1]]
-
-
-@pytest.mark.parametrize("threshold", [None, 0.01, 0.3, 0.8, 1.0])
-def test_pairs_are_those_of_comparing_each_with_each(threshold):
-    texts = texts_with_copies(random.Random(5), 300)
-    keys, matrix = fold_keys(texts), signatures(texts)
-    found = pairs(keys, matrix, threshold)
-    assert len(found) == len(texts)
-    for row, copies in enumerate(found):
-        expected = [
-            other
-            for other in range(len(texts))
-            if other != row
-            and (
-                keys[other] == keys[row]
-                or (threshold is not None and (matrix[other] == matrix[row]).sum() / PERMUTATIONS >= threshold)
-            )
-        ]
-        assert copies.tolist() == expected
 
 
 def test_the_low_half_of_signatures_finds_the_same_copies():
     texts = texts_with_copies(random.Random(6), 300)
-    keys, matrix = fold_keys(texts), signatures(texts)
+    matrix = signatures(texts)
     half = matrix.astype(np.uint16)
-    assert [found.tolist() for found in pairs(keys, half, 0.8)] == [found.tolist() for found in pairs(keys, matrix, 0.8)]
-    assert np.allclose(estimated_jaccard(half[0], half), estimated_jaccard(matrix[0], matrix), atol=2 / PERMUTATIONS)
-
-
-def test_places_equal_only_in_their_last_byte_are_no_matches():
-    matrix = np.zeros((2, PERMUTATIONS), dtype=np.uint32)
-    matrix[1] = 256
-    assert [found.tolist() for found in pairs(np.arange(2, dtype=np.uint64), matrix, 0.5)] == [[], []]
-
-
-def test_a_thousand_equal_rows():
-    keys = np.arange(1000, dtype=np.uint64)
-    found = pairs(keys, np.tile(signatures([FOX]), (1000, 1)), 0.8)
-    assert all(len(copies) == 999 for copies in found)
-
-
-def test_copies_of_a_sequence():
-    texts = [FOX, "something else that is not about animals", FOX.replace(" ", "\n"), FOX + " now"]
-    copies = Copies(fold_keys(texts), signatures(texts), threshold=None)
-    assert len(copies) == 4
-    assert [copies.of(row).tolist() for row in range(4)] == [[2], [], [0], []]
-    near = Copies(fold_keys(texts), signatures(texts), threshold=0.5)
-    assert [near.of(row).tolist() for row in range(4)] == [[2, 3], [], [0, 3], [0, 2]]
-    assert len(Copies(fold_keys([]), None, None)) == 0
-    assert Copies(fold_keys(texts), None, None).of(0).tolist() == [2]
-
-
-def test_signatures_that_do_not_belong_to_the_keys_are_refused():
-    with pytest.raises(ValueError, match=r"\(2, 128\)"):
-        pairs(fold_keys(["a", "b"]), signatures(["a"]), 0.8)
-    with pytest.raises(ValueError, match="None"):
-        pairs(fold_keys(["a", "b"]), None, 0.8)
+    for row in range(0, 300, 10):
+        whole, low = estimated_jaccard(matrix[row], matrix), estimated_jaccard(half[row], half)
+        assert ((whole >= 0.8) == (low >= 0.8)).all()
+        assert np.allclose(whole, low, atol=2 / PERMUTATIONS)

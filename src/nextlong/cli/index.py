@@ -65,7 +65,7 @@ def index(
         recall_target,
     )
     if plan:
-        print_pool_plan(inputs or [], recipe, sections, console())
+        print_pool_plan(inputs or [], recipe, sections, workers, console())
         return
     progress = options.shown(quiet, as_json)
     pool = nextlong.build_pool(

@@ -25,6 +25,7 @@ from nextlong.dataset.synthesize import sequences_wanted
 from nextlong.errors import UsageError
 from nextlong.execution.local import default_workers
 from nextlong.index.choose import choose_kind
+from nextlong.pool.build import grouped
 from nextlong.pool.layout import SHARD_CHARACTERS
 from nextlong.pool.pool import Pool
 from nextlong.records import Document
@@ -49,21 +50,22 @@ _ENCODING_WORKER_BYTES = 700 << 20
 _COMPOSING_WORKER_BYTES = 500 << 20
 
 
-def print_pool_plan(inputs: Sequence[str], recipe: Path | None, sections: dict[str, Any], console: Console) -> None:
+def print_pool_plan(
+    inputs: Sequence[str], recipe: Path | None, sections: dict[str, Any], workers: int | None, console: Console
+) -> None:
     """What ``nextlong index`` would do."""
     config = pool_config(base_recipe(recipe), inputs, sections)
     sources = find_sources(config.corpus)
+    groups = len(grouped(sources))
     characters, documents, chunks = _estimate(sources, config)
-    shards = max(len(sources), math.ceil(characters / SHARD_CHARACTERS))
+    shards = max(groups, math.ceil(characters / SHARD_CHARACTERS))
     kind = choose_kind(config.index, chunks)
     dimensions = config.encoder.dimensions or _DIMENSIONS.get(config.encoder.name.split(":")[0], _UNKNOWN_DIMENSIONS)
     vectors = chunks * dimensions * 2
     table = _table(
         f"Plan of a pool: {len(sources):,} sources, about {format_count(documents)} documents, {format_count(chunks)} chunks"
     )
-    table.add_row(
-        "ingest", f"{len(sources):,}", f"{format_count(characters)} characters", format_bytes(characters + chunks * 24)
-    )
+    table.add_row("ingest", f"{groups:,}", f"{format_count(characters)} characters", format_bytes(characters + chunks * 24))
     table.add_row("catalog", "1", f"{format_count(documents)} documents", format_bytes(documents * 16))
     table.add_row("fingerprint", f"{shards:,}", f"{format_count(chunks)} chunks", format_bytes(chunks * _SIGNATURE_BYTES))
     table.add_row(
@@ -74,7 +76,7 @@ def print_pool_plan(inputs: Sequence[str], recipe: Path | None, sections: dict[s
     )
     table.add_row("index", "1", kind, format_bytes(chunks * (dimensions + 8) if kind == "ivf" else 0))
     console.print(table)
-    workers = default_workers()
+    workers = workers or default_workers()
     console.print(
         f"memory: about {format_bytes(workers * _ENCODING_WORKER_BYTES)} for {workers} workers; files are memory-mapped"
     )
@@ -113,18 +115,27 @@ def _expansion(source: Source) -> float:
         return 1.0
     with fsspec.open(source.location, "rb") as file:
         head = file.read(_SAMPLE_BYTES)
-    if head.startswith(_GZIP):
-        return len(zlib.decompressobj(wbits=31).decompress(head)) / len(head)
-    if head.startswith(_ZSTD):
-        whole = zstandard.frame_content_size(head)  # most writers put it into the header
-        if whole > 0 and source.bytes:
-            return whole / source.bytes
-        return len(zstandard.ZstdDecompressor().decompressobj().decompress(head)) / len(head)
+    try:
+        if head.startswith(_GZIP):
+            return len(zlib.decompressobj(wbits=31).decompress(head)) / len(head)
+        if head.startswith(_ZSTD):
+            whole = zstandard.frame_content_size(head)  # most writers put it into the header
+            if whole > 0 and source.bytes:
+                return whole / source.bytes
+            return len(zstandard.ZstdDecompressor().decompressobj().decompress(head)) / len(head)
+    except (zlib.error, zstandard.ZstdError):  # damaged: reading it will say where
+        return 1.0
     return 1.0
 
 
 def print_dataset_plan(
-    source: Sequence[str], out: Path, recipe: Path | None, sections: dict[str, Any], keys: dict[str, Any], console: Console
+    source: Sequence[str],
+    out: Path,
+    recipe: Path | None,
+    sections: dict[str, Any],
+    keys: dict[str, Any],
+    workers: int | None,
+    console: Console,
 ) -> None:
     """What ``nextlong synthesize`` would do."""
     config = dataset_config(base_recipe(recipe), keys)
@@ -138,13 +149,15 @@ def print_dataset_plan(
                 f"The pool has {eligible:,} documents that can be roots, and {sequences:,} sequences need one each."
             )
     else:
-        print_pool_plan(source, recipe, sections, console)
+        print_pool_plan(source, recipe, sections, workers, console)
         merged = pool_config(base_recipe(recipe), source, sections)
         characters, _, chunks = _estimate(find_sources(merged.corpus), merged)
-    _print_dataset(config, sequences, characters, chunks, out, console)
+    _print_dataset(config, sequences, characters, chunks, out, workers, console)
 
 
-def _print_dataset(config: DatasetConfig, sequences: int, characters: int, chunks: int, out: Path, console: Console) -> None:
+def _print_dataset(
+    config: DatasetConfig, sequences: int, characters: int, chunks: int, out: Path, workers: int | None, console: Console
+) -> None:
     tokens = sequences * config.length
     batches = math.ceil(sequences / sequences_per_shard(config.length))
     uses = tokens / max(1.0, characters / max(1, chunks) / _CHARACTERS_PER_TOKEN)
@@ -159,7 +172,7 @@ def _print_dataset(config: DatasetConfig, sequences: int, characters: int, chunk
     )
     table.add_row("write", f"{batches:,}", config.format, format_bytes(tokens * _ROW_BYTES_PER_TOKEN))
     console.print(table)
-    workers = default_workers()
+    workers = workers or default_workers()
     console.print(f"memory: about {format_bytes(workers * _COMPOSING_WORKER_BYTES)} for {workers} workers")
     console.print("Nothing was written.")
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nextlong.dataset import layout
+from nextlong.dataset.describe import pool_folder
 from nextlong.execution.progress import printable
 from nextlong.execution.run import read_metrics
 from nextlong.mining.filters import REASONS
@@ -124,9 +125,10 @@ def print_stages(folder: Path, console: Console) -> None:
 
 def print_outline(folder: Path, card: dict[str, Any], console: Console) -> None:
     """The first sequence: which chunk of which document stands where, in which role, how similar."""
-    first = min((folder / layout.SEQUENCES).glob("*.parquet"))
-    sequence = pq.ParquetFile(first).read_row_group(0).slice(0, 1).to_pylist()[0]
-    pool = Pool(Path(card["pool"]["folder"]))
+    tables = (pq.read_table(path).slice(0, 1) for path in sorted((folder / layout.SEQUENCES).glob("*.parquet")))
+    # In paper mode all sequences of a file may have been discarded.
+    sequence = next(table.to_pylist()[0] for table in tables if table.num_rows)
+    pool = Pool(pool_folder(folder, card))
     spans = sequence["spans"]
     groups = sorted({span["group"] for span in spans})
     title = f"Outline of {sequence['id']} (root document {printable(sequence['root'])}, {len(groups)} meta-chunks)"

@@ -160,7 +160,7 @@ def synthesize(
         recall_target,
     )
     if plan:
-        print_dataset_plan(source or [], out, recipe, sections, keys, console())
+        print_dataset_plan(source or [], out, recipe, sections, keys, workers, console())
         return
     card = nextlong.synthesize(
         source or [],

@@ -103,8 +103,14 @@ def paper_k(
     return int((length * characters_per_token * oversampling - characters) // (meta_chunks * granularity))
 
 
-def choose_k(candidates: SequenceFilter, meta_chunks: int, k: int) -> list[list[Negative]]:
+def choose_k(candidates: SequenceFilter, meta_chunks: int, k: int, fewer: bool = False) -> list[list[Negative]]:
     """Paper mode: k negatives for each group, best first.
+
+    Args:
+        candidates: the sequence's filter.
+        meta_chunks: how many groups there are.
+        k: negatives for each.
+        fewer: take what there is where there are not k; the text may be long enough even so.
 
     Raises:
         OutOfCandidates: some group ran out.
@@ -114,6 +120,8 @@ def choose_k(candidates: SequenceFilter, meta_chunks: int, k: int) -> list[list[
         chosen.append([])
         while len(chosen[group]) < k:
             negative = candidates.next(group)
+            if negative is None and fewer:
+                break
             if negative is None:
                 raise OutOfCandidates(0)
             candidates.take(group, negative)

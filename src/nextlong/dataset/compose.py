@@ -21,8 +21,8 @@ from nextlong.errors import NextlongError
 from nextlong.execution.files import atomic
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
-from nextlong.mining.filters import REASONS, Negative, SequenceFilter
-from nextlong.mining.neighbours import Neighbours, find_neighbours
+from nextlong.mining.filters import OPTIONAL_REASONS, REASONS, Negative, SequenceFilter
+from nextlong.mining.neighbours import Neighbours, find_neighbours, may_hold_more
 from nextlong.records import SEQUENCE_SCHEMA
 from nextlong.sizes import format_count
 from nextlong.tokenization.store import TokenStore
@@ -69,13 +69,14 @@ def compose(session: Session, batch: str, first: int, usage_of: tuple[tuple[Path
             info["discarded"] += 1
         else:
             row = _row(session, composed, first + len(rows))
-            negatives = [place for place in composed.order[: len(row["spans"])] if place.role == "negative"]
+            placed = composed.order[: len(row["spans"])]
+            negatives = [place for place in placed if place.role == "negative"]
             if usage_of is not None:
                 usage.update(place.chunk for place in negatives)
             ranks = np.array([min(place.rank, _RANKS) - 1 for place in negatives], dtype=np.int64)
             np.add.at(rank_sums, ranks, [place.score for place in negatives])
             np.add.at(rank_counts, ranks, 1)
-            info["meta_chunks"] += len(found.meta_chunks)
+            info["meta_chunks"] += len(placed) - len(negatives)
             info["negatives"] += len(negatives)
             info["searched_deeper"] += composed.searches > 0
             rows.append(row)
@@ -100,13 +101,15 @@ def _compose_root(session: Session, store: TokenStore, found: Neighbours, usage:
     searches = 0
     while True:
         candidates = SequenceFilter(pool, found, config.mining, usage)
+        all_seen = not may_hold_more(pool, found, config.mining)
         try:
-            order, ends = (_paper if config.composition.mode == "paper" else _token_exact)(session, store, found, candidates)
+            if config.composition.mode == "paper":
+                order, ends = _paper(session, store, found, candidates, all_seen)
+            else:
+                order, ends = _token_exact(session, store, found, candidates)
             break
         except OutOfCandidates as error:
-            if found.depth >= pool.chunks and config.mining.negatives != "self-repeat":
-                if config.composition.mode == "paper":
-                    return None
+            if all_seen:
                 raise _pool_exhausted(session, found, candidates, error.tokens) from error
             depth = found.depth * DEEPER
             (found,) = find_neighbours(pool, [found.root], depth, config.mining.negatives, config.seed)
@@ -144,10 +147,11 @@ def _token_exact(
 
 
 def _paper(
-    session: Session, store: TokenStore, found: Neighbours, candidates: SequenceFilter
+    session: Session, store: TokenStore, found: Neighbours, candidates: SequenceFilter, all_seen: bool
 ) -> tuple[list[Placed], npt.NDArray[np.int32]]:
     k = negatives_in_paper_mode(session.pool(), found.root, session.config)
-    order = _arranged(session, found, choose_k(candidates, len(found.meta_chunks), k), cut_last=False)
+    chosen = choose_k(candidates, len(found.meta_chunks), k, fewer=all_seen)
+    order = _arranged(session, found, chosen, cut_last=False)
     return order, _joined(session, store, order)[1]
 
 
@@ -201,32 +205,38 @@ def _row(session: Session, composed: _Composed, number: int) -> dict[str, Any]:
     }
 
 
-_USAGE: dict[tuple[Path, str], Counter[int]] = {}
+# The files last counted in this process, and their sum: the next batch has one file more.
+_COUNTED: tuple[tuple[tuple[Path, str], ...], Counter[int]] = ((), Counter())
 
 
 def _usage(files: tuple[tuple[Path, str], ...]) -> Counter[int]:
-    """How often the sequences of these files use each chunk as a negative. Each file is read once in a process.
+    """How often the sequences of these files use each chunk as a negative.
 
     The checksum tells a file from one that lay at the same path before, when another dataset was made there.
     """
-    total: Counter[int] = Counter()
-    for file in files:
-        if file not in _USAGE:
-            spans = pq.read_table(file[0], columns=["spans"]).column("spans").combine_chunks().flatten()
-            negatives = spans.filter(pa.compute.equal(spans.field("role"), "negative"))
-            _USAGE[file] = Counter(negatives.field("chunk").to_pylist())
-        total.update(_USAGE[file])
-    return total
+    global _COUNTED
+    known, total = _COUNTED
+    if files[: len(known)] != known:
+        known, total = (), Counter()
+    for path, _ in files[len(known) :]:
+        spans = pq.read_table(path, columns=["spans"]).column("spans").combine_chunks().flatten()
+        negatives = spans.filter(pa.compute.equal(spans.field("role"), "negative"))
+        total.update(negatives.field("chunk").to_pylist())
+    _COUNTED = files, total
+    return total.copy()
 
 
 def _pool_exhausted(session: Session, found: Neighbours, candidates: SequenceFilter, tokens: int) -> NextlongError:
     pool = session.pool()
     root = pool.document_ids(np.array([found.root]))[0]
     lengths = session.store().lengths(found.meta_chunks)
-    characters = tokens * float(pool.bytes_of(found.meta_chunks).sum()) / max(1, int(lengths.sum()))
-    why = ", ".join(f"{amount:,} {REASONS[name]}" for name, amount in candidates.passed_over.most_common() if amount)
+    characters = tokens * pool.characters_of(found.root) / max(1, int(lengths.sum()))
+    passed_over = [(name, amount) for name, amount in candidates.passed_over.most_common() if amount]
+    why = ", ".join(f"{amount:,} {REASONS[name]}" for name, amount in passed_over)
+    loosen = [name for name, _ in passed_over if name in OPTIONAL_REASONS]
     return NextlongError(
         f"The pool has run out: the sequence of root document {root!r} lacks {tokens:,} of {session.config.length:,} "
-        f"tokens, about {format_count(characters)} characters of text (passed over: {why}).",
-        "Add that much text to the corpus, ask for a shorter --length, or loosen the mining filters.",
+        f"tokens, about {format_count(characters)} characters of text (passed over: {why or 'nothing'}).",
+        (f"Loosen {' and '.join(loosen)}, or add" if loosen else "Add")
+        + " that much text to the corpus, or ask for a shorter length.",
     )

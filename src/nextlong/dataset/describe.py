@@ -71,12 +71,23 @@ def _description(
             "reversible": tokenizer.reversible,
             "exact_joins": session.joiner().exact,
         },
-        "pool": {"id": pool.id, "folder": str(pool.folder.resolve()), "config": pool.description["config"]},
+        "pool": {"id": pool.id, "folder": _shown_folder(session), "config": pool.description["config"]},
         "counts": {"sequences": sequences, "tokens": sequences * session.config.length, **counts},
         "similarity_by_rank": _similarity_by_rank(composed),
         "candidates_passed_over": {name: amount for name, amount in passed_over.items() if amount},
         "documents_passed_over": {name: amount for name, amount in sorted(draw.passed_over.items()) if amount},
     }
+
+
+def _shown_folder(session: Session) -> str:
+    """The pool's folder: relative to the dataset's when it lies inside, so that both can be moved together."""
+    pool, folder = session.pool().folder.resolve(), session.folder.resolve()
+    return pool.relative_to(folder).as_posix() if pool.is_relative_to(folder) else str(pool)
+
+
+def pool_folder(folder: Path, card: dict[str, Any]) -> Path:
+    """Where the pool of the dataset in ``folder`` lies, as far as its description knows."""
+    return folder / str(card["pool"]["folder"])
 
 
 def _similarity_by_rank(composed: Sequence[Receipt]) -> dict[int, float]:

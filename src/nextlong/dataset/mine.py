@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from nextlong.execution.arrow import open_arrow, write_arrow
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
 from nextlong.mining.filters import SequenceFilter
-from nextlong.mining.neighbours import Neighbours, find_neighbours
+from nextlong.mining.neighbours import Neighbours, find_neighbours, may_hold_more
 from nextlong.pool.catalog import save_array
-from nextlong.pool.pool import Ordinals
+from nextlong.pool.pool import Ordinals, Pool
 from nextlong.records import NEIGHBOUR_SCHEMA
 from nextlong.tokenization.store import TokenStore
 
@@ -33,6 +34,8 @@ DEEPER = 4
 
 # Roots searched for in one call: exact search reads all vectors once for all of them.
 _BATCH = 128
+# Candidates held at once, of some 24 bytes.
+_MOST_CANDIDATES = 1 << 22
 
 
 def mine(session: Session, batch: str, roots: list[int]) -> Outcome:
@@ -65,14 +68,30 @@ def _searched(session: Session, store: TokenStore, roots: list[int]) -> list[tup
     todo, depth = roots, max(_depth(session, store, root) for root in roots)
     while todo:
         short = []
-        for found in find_neighbours(pool, todo, depth, config.mining.negatives, config.seed):
-            forecast = _forecast(session, found, store.lengths(found.meta_chunks))
-            if forecast is None and depth < pool.chunks:
-                short.append(found.root)
-            else:
-                done[found.root] = found, forecast or set()
+        for some in _batches(pool, todo, depth):
+            for found in find_neighbours(pool, some, depth, config.mining.negatives, config.seed):
+                forecast = _forecast(session, found, store.lengths(found.meta_chunks))
+                if forecast is None and may_hold_more(pool, found, config.mining):
+                    short.append(found.root)
+                else:
+                    done[found.root] = found, forecast or set()
         todo, depth = short, depth * DEEPER
     return [done[root] for root in roots]
+
+
+def _batches(pool: Pool, roots: list[int], depth: int) -> Iterator[list[int]]:
+    """Roots whose candidates together are no more than memory should hold."""
+    batch: list[int] = []
+    held = 0
+    for root in roots:
+        candidates = len(pool.chunks_of(root)) * min(depth, pool.chunks)
+        if batch and held + candidates > _MOST_CANDIDATES:
+            yield batch
+            batch, held = [], 0
+        batch.append(root)
+        held += candidates
+    if batch:
+        yield batch
 
 
 def _depth(session: Session, store: TokenStore, root: int) -> int:

@@ -21,7 +21,7 @@ from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.files import explained, remove_leftovers
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress
-from nextlong.execution.run import Run, claimed
+from nextlong.execution.run import Run, claimed, refuse_foreign
 from nextlong.execution.tasks import Receipt, Task
 from nextlong.pool.pool import Ordinals, Pool
 from nextlong.sizes import format_length
@@ -38,6 +38,22 @@ def sequences_wanted(config: DatasetConfig) -> int:
     if (config.tokens is None) == (config.roots is None):
         raise UsageError("Say how much to make: either tokens or roots.", "For example --tokens 100M, or --roots 1000.")
     return config.roots if config.roots is not None else math.ceil((config.tokens or 0) / config.length)
+
+
+def check_request(config: DatasetConfig, folder: Path) -> Tokenizer:
+    """What can be known to be wrong before there is a pool; returns the tokenizer.
+
+    Raises:
+        UsageError: no size, no tokenizer, or the folder holds something else.
+        NextlongError: the tokenizer cannot be loaded.
+    """
+    sequences_wanted(config)
+    if config.tokenizer is None:
+        raise UsageError(
+            "No tokenizer is given.", "Name the tokenizer of the model to be trained: --tokenizer FOLDER_OR_NAME."
+        )
+    refuse_foreign(folder, "dataset", (layout.POOL,))
+    return load_tokenizer(config.tokenizer)
 
 
 def synthesize_from(
@@ -58,12 +74,12 @@ def synthesize_from(
         NextlongError: the pool has too little text, …
     """
     wanted = sequences_wanted(config)
-    if config.tokenizer is None:
-        raise UsageError(
-            "No tokenizer is given.", "Name the tokenizer of the model to be trained: --tokenizer FOLDER_OR_NAME."
-        )
-    tokenizer = load_tokenizer(config.tokenizer)
-    session = Session(folder, pool.folder, pool.id, config.tokenizer, tokenizer.fingerprint, config)
+    tokenizer = check_request(config, folder)
+    spec = config.tokenizer or ""
+    if Path(spec).exists():  # so that the dataset can be verified from any working directory
+        config = config.model_copy(update={"tokenizer": str(Path(spec).absolute())})
+    pool = Pool(pool.folder)  # as it is now, if it was made again since the caller opened it
+    session = Session(folder, pool.folder, pool.id, config.tokenizer or "", tokenizer.fingerprint, config)
     _check_possible(session, wanted)
     plan = {
         "kind": "dataset",
@@ -71,9 +87,7 @@ def synthesize_from(
         "pool": pool.id,
         "tokenizer": tokenizer.fingerprint,
     }
-    with claimed(folder, plan, overwrite, progress, beside=(layout.POOL,)) as changed:
-        if changed:  # until it is finished again, it is no dataset
-            (folder / layout.DESCRIPTION).unlink(missing_ok=True)
+    with claimed(folder, plan, layout.DESCRIPTION, overwrite, progress, inside=(layout.POOL,)):
         run = Run(folder, executor, progress)
         _Synthesis(run, session, tokenizer, wanted).do()
 
@@ -120,6 +134,9 @@ class _Synthesis:
         self.run.clear(composed, layout.SEQUENCES)
         self._tokenize(self._used_chunks(composed))
         written = self._write(composed)
+        self.session.pool()  # raises if it was made again meanwhile
+        if not self.run.worked and all((self.run.folder / name).exists() for name in (layout.DESCRIPTION, layout.CARD)):
+            return
         describe(self.run, self.session, self.draw, composed, written)
 
     def _mine(self, batches: dict[str, list[int]]) -> list[Receipt]:
@@ -149,20 +166,20 @@ class _Synthesis:
 
     def _compose_in_order(self, batches: dict[str, list[int]], mined: Sequence[Receipt], version: str) -> list[Receipt]:
         """With ``max_reuse`` a batch depends on all before it."""
-        tasks: list[Task] = []
         receipts: list[Receipt] = []
+        before: tuple[tuple[Path, str], ...] = ()
         first = 0
         for (batch, roots), receipt in zip(batches.items(), mined, strict=True):
-            made = {path: check for done in receipts for path, check in done.checksums().items()}
-            before = tuple((self.run.folder / path, check) for path, check in made.items())
-            inputs = receipt.checksums() | made
-            tasks.append(Task("compose", batch, compose.compose, (self.session, batch, first, before), version, inputs))
-            receipts = self.run.stage(tasks, "sequences", _total(batches), limit=1)
+            inputs = {**receipt.checksums(), "before": config_hash([check for _, check in before])}
+            task = Task("compose", batch, compose.compose, (self.session, batch, first, before), version, inputs)
+            receipts += self.run.stage([task], "sequences", len(roots))
+            before += tuple((self.run.folder / path, check) for path, check in receipts[-1].checksums().items())
             first += len(roots)
         return receipts
 
     def _write(self, composed: Sequence[Receipt]) -> list[Receipt]:
-        version = config_hash(self.fingerprint, self.session.config.format, write.VERSION)
+        config = self.session.config
+        version = config_hash(self.fingerprint, config.length, config.composition, config.format, write.VERSION)
         tasks = [
             Task("write", receipt.name, write.write, (self.session, receipt.name), version, receipt.checksums())
             for receipt in composed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise NextlongError(f"{path} is damaged: {error}.", "Delete it and run the same command again.") from error
+        raise NextlongError(
+            f"{path} is damaged: {error}.", "Delete it and run the command that made its folder again."
+        ) from error
 
 
 def write_yaml(path: Path, content: Any) -> None:
@@ -115,7 +117,9 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise NextlongError(f"{path} is damaged: {error}.", "Delete it and run the same command again.") from error
+        raise NextlongError(
+            f"{path} is damaged: {error}.", "Delete it and run the command that made its folder again."
+        ) from error
 
 
 def write_description(path: Path, content: dict[str, Any]) -> None:
@@ -131,7 +135,7 @@ def read_description(path: Path, *keys: str) -> dict[str, Any]:
     """
     content = mapping(read_yaml(path), path, "checksum", *keys)
     if content.pop("checksum") != _checksum_of(content):
-        raise NextlongError(f"{path} is damaged or was edited.", "Delete it and run the same command again.")
+        raise NextlongError(f"{path} is damaged or was edited.", "Delete it and run the command that made its folder again.")
     return content
 
 
@@ -146,13 +150,23 @@ def mapping(content: Any, path: Path, *keys: str) -> dict[str, Any]:
         NextlongError: it is not, so the file is damaged or was edited.
     """
     if not isinstance(content, dict):
-        raise NextlongError(f"{path} is damaged: it is no mapping.", "Delete it and run the same command again.")
+        raise NextlongError(
+            f"{path} is damaged: it is no mapping.", "Delete it and run the command that made its folder again."
+        )
     if lacking := [key for key in keys if key not in content]:
-        raise NextlongError(f"{path} is damaged: it has no `{lacking[0]}`.", "Delete it and run the same command again.")
+        raise NextlongError(
+            f"{path} is damaged: it has no `{lacking[0]}`.", "Delete it and run the command that made its folder again."
+        )
     return content
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of a run that was killed. The folder's lock must be held."""
+def remove_leftovers(folder: Path, inside: Sequence[str] = ()) -> None:
+    """Remove the temporary files of a run that was killed. The folder's lock must be held.
+
+    Args:
+        folder: where to look, at any depth.
+        inside: folders in it that have a lock of their own, and so may be written to right now.
+    """
     for path in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
-        path.unlink(missing_ok=True)
+        if path.relative_to(folder).parts[0] not in inside:
+            path.unlink(missing_ok=True)

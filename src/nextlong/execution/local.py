@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import queue
+import resource
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, as_completed
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from nextlong.errors import NextlongError
@@ -19,6 +21,8 @@ Result = TypeVar("Result")
 # Worker processes that have had nothing to do for this long end; between two stages they stay and keep their models.
 IDLE_SECONDS = 120
 ORPHAN_POLL_SECONDS = 0.5
+# Five files a shard at most: enough for 200,000 shards, some three trillion characters.
+MANY_FILES = 1 << 20
 
 
 class Executor(Protocol):
@@ -48,10 +52,19 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def allow_many_open_files() -> None:
+    """Raise this process's limit of open files as far as it may: a memory-mapped shard holds one, and there may be many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(MANY_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 class LocalExecutor:
     """Processes on this machine; with one worker, this process itself."""
 
     def __init__(self, workers: int | None = None) -> None:
+        allow_many_open_files()
         self.workers = workers or default_workers()
 
     def map(
@@ -78,7 +91,7 @@ class LocalExecutor:
             timeout=IDLE_SECONDS,
             env={"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "true"},
             initializer=_begin_worker,
-            initargs=(_reports(), os.getpid()),
+            initargs=(_reports(), os.getpid(), str(Path.cwd())),
         )
         stop = threading.Event()
         listener = threading.Thread(target=_listen, args=(_reports(), show, stop), daemon=True)
@@ -110,7 +123,10 @@ def _reports() -> Any:
     return get_context("loky").Queue()
 
 
-def _begin_worker(reports: Any, parent: int) -> None:
+def _begin_worker(reports: Any, parent: int, folder: str) -> None:
+    # Workers outlive a call; tasks may name relative paths, so other workers serve another working directory.
+    os.chdir(folder)
+    allow_many_open_files()
     send_progress_to(reports.put)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 

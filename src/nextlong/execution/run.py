@@ -16,7 +16,7 @@ from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.files import atomic, mapping, read_json, remove_leftovers, write_json
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress
-from nextlong.execution.tasks import Ledger, Receipt, Task, perform
+from nextlong.execution.tasks import RECEIPTS, Ledger, Receipt, Task, perform
 
 PLAN = "plan.json"
 LOCK = ".lock"
@@ -25,11 +25,16 @@ METRICS = "metrics.jsonl"
 
 @dataclass
 class Run:
-    """A claimed output folder with what runs its stages."""
+    """A claimed output folder with what runs its stages.
+
+    Attributes:
+        worked: whether any stage had something to do so far.
+    """
 
     folder: Path
     executor: Executor
     progress: Progress
+    worked: bool = False
 
     @property
     def ledger(self) -> Ledger:
@@ -61,6 +66,7 @@ class Run:
         receipts = {task.name: receipt for task in tasks if (receipt := self.ledger.receipt(task))}
         todo = [task for task in tasks if task.name not in receipts]
         if todo:
+            self.worked = True
             skipped = sum(receipt.rows for receipt in receipts.values())
             if receipts:
                 self.progress.say(f"{name:<12} {skipped:,} {unit} are done already")
@@ -112,28 +118,24 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def claimed(
-    folder: Path, plan: dict[str, Any], overwrite: bool, progress: Progress, beside: Sequence[str] = ()
-) -> Iterator[bool]:
-    """Hold the folder for this run. The value tells whether it was made with another plan so far.
+    folder: Path, plan: dict[str, Any], description: str, overwrite: bool, progress: Progress, inside: Sequence[str] = ()
+) -> Iterator[None]:
+    """Hold the folder for this run.
 
     Args:
         folder: made when missing.
         plan: ``kind`` and ``config`` (and more); written as ``plan.json``, and compared with the one that lies there.
+        description: the file that makes the folder's content finished; removed when the plan has changed.
         overwrite: go on although the plan has changed; the stages that depend on the change are then done again.
         progress: where to say what has changed.
-        beside: names that may be there although the folder is not begun.
+        inside: folders in it that have a lock of their own, and may be there before it is begun.
 
     Raises:
         UsageError: the folder holds something else, or was made with another configuration and ``overwrite`` is not given.
         NextlongError: another process is working on it.
     """
     path = folder / PLAN
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; the output must be a folder.")
-    if folder.exists() and not path.exists() and any(entry.name not in (LOCK, *beside) for entry in folder.iterdir()):
-        raise UsageError(
-            f"{folder} holds something that is no {plan['kind']}.", "Choose a new or empty folder; nothing was touched."
-        )
+    refuse_foreign(folder, plan["kind"], inside)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, timeout=0)
@@ -142,28 +144,48 @@ def claimed(
         raise NextlongError(f"Another process is working on {folder}.", "Wait for it to end, or stop it.") from error
     except OSError as error:
         raise NextlongError(f"Cannot write to {folder}: {error.strerror}.", "Choose another folder.") from error
-    changes: list[str] = []
     try:
+        # Without its plan, which may have been deleted, nothing is known to have been made with this one.
+        changes = _changes(read_json(path), plan) if path.exists() else ["plan.json: not there"]
+        if path.exists() and changes and not overwrite:
+            raise UsageError(
+                f"{folder} was made with another configuration:\n" + "\n".join(f"  {change}" for change in changes),
+                "Give --overwrite to do again what depends on that, or choose another folder.",
+            )
+        if changes:
+            # First of all: until it is finished again, what is there is no pool or dataset.
+            (folder / description).unlink(missing_ok=True)
         if path.exists():
-            before = mapping(read_json(path), path, "kind")
-            if before.get("kind") != plan["kind"]:  # not even --overwrite makes the one of the other
-                raise UsageError(
-                    f"{folder} holds a {before.get('kind')}, not a {plan['kind']}.",
-                    "Choose another folder; nothing was touched.",
-                )
-            changes = _changes(before, plan)
-            if changes and not overwrite:
-                raise UsageError(
-                    f"{folder} was made with another configuration:\n" + "\n".join(f"  {change}" for change in changes),
-                    "Give --overwrite to do again what depends on that, or choose another folder.",
-                )
             for change in changes:
                 progress.say(f"changed: {change}")
-        remove_leftovers(folder)
+        remove_leftovers(folder, inside)
         write_json(path, plan)
-        yield bool(changes)
+        yield
     finally:
         lock.release()
+
+
+def refuse_foreign(folder: Path, kind: str, inside: Sequence[str] = ()) -> None:
+    """Check that a run of this kind may write to the folder.
+
+    Raises:
+        UsageError: it is a file, or holds something that no such run made.
+    """
+    path = folder / PLAN
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; the output must be a folder.")
+    if path.exists():
+        found = mapping(read_json(path), path, "kind")["kind"]
+        if found != kind:  # not even --overwrite makes the one of the other
+            raise UsageError(f"{folder} holds a {found}, not a {kind}.", "Choose another folder; nothing was touched.")
+    elif folder.exists():
+        expected = {LOCK, *inside}
+        entries = {entry.name for entry in folder.iterdir()}
+        # Receipts without a plan are left when a damaged plan was deleted.
+        if entries - expected and RECEIPTS not in entries:
+            raise UsageError(
+                f"{folder} holds something that is no {kind}.", "Choose a new or empty folder; nothing was touched."
+            )
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

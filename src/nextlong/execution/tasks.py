@@ -17,6 +17,8 @@ from typing import Any
 
 from nextlong.execution.files import checksum, mapping, read_json, write_json
 
+RECEIPTS = "receipts"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -94,7 +96,7 @@ class Ledger:
         self.folder = folder
 
     def _path(self, stage: str, name: str) -> Path:
-        return self.folder / "receipts" / stage / f"{name}.json"
+        return self.folder / RECEIPTS / stage / f"{name}.json"
 
     def receipt(self, task: Task) -> Receipt | None:
         """The task's receipt if it is done with this very configuration and these inputs, else None."""
@@ -110,6 +112,10 @@ class Ledger:
                 return None
         return receipt
 
+    def forget(self, task: Task) -> None:
+        """Remove the task's receipt, if there is one."""
+        self._path(task.stage, task.name).unlink(missing_ok=True)
+
     def record(self, task: Task, outcome: Outcome, seconds: float) -> Receipt:
         """Write the receipt of a task that has just been done."""
         outputs = {
@@ -124,11 +130,11 @@ class Ledger:
 
     def receipts(self, stage: str) -> list[Receipt]:
         """All receipts of a stage, by name."""
-        return [_read_receipt(path) for path in sorted((self.folder / "receipts" / stage).glob("*.json"))]
+        return [_read_receipt(path) for path in sorted((self.folder / RECEIPTS / stage).glob("*.json"))]
 
     def stages(self) -> list[str]:
         """The stages with receipts."""
-        folder = self.folder / "receipts"
+        folder = self.folder / RECEIPTS
         return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
 
     def keep_only(self, stage: str, receipts: Sequence[Receipt], *folders: str) -> None:
@@ -137,7 +143,7 @@ class Ledger:
         Called after a stage is complete, so that nothing of an earlier configuration stays behind.
         """
         names = {receipt.name for receipt in receipts}
-        for path in (self.folder / "receipts" / stage).glob("*.json"):
+        for path in (self.folder / RECEIPTS / stage).glob("*.json"):
             if path.stem not in names:
                 path.unlink()
         outputs = {output for receipt in receipts for output in receipt.outputs}
@@ -150,8 +156,11 @@ class Ledger:
 def perform(task: Task, folder: Path) -> Receipt:
     """Run a task in this process and record it in the ledger of ``folder``."""
     started = time.perf_counter()
+    ledger = Ledger(folder)
+    # Else, after a kill between here and the new receipt, an old one might vouch for a new file of the same size.
+    ledger.forget(task)
     outcome = task.function(*task.arguments)
-    return Ledger(folder).record(task, outcome, round(time.perf_counter() - started, 3))
+    return ledger.record(task, outcome, round(time.perf_counter() - started, 3))
 
 
 def peak_memory() -> int:

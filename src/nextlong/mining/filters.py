@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nextlong.config import MiningConfig
+from nextlong.mining.copies import PERMUTATIONS, required_matches
 from nextlong.mining.neighbours import Neighbours
 from nextlong.pool.pool import Ordinals, Pool
 
@@ -27,6 +27,8 @@ REASONS = {
     "copy": "copies of a chunk of the root document or of a negative in the sequence",
 }
 _STATIC = list(REASONS)[:7]
+# Those that a user has asked for, by the option of the same name.
+OPTIONAL_REASONS = ("range_min", "range_max", "max_score", "min_score", "relative_margin", "max_reuse")
 
 # Fingerprints are fetched for so many candidates at a time.
 _BLOCK = 64
@@ -76,9 +78,9 @@ class SequenceFilter:
         self._fold_keys = set(pool.fold_keys(neighbours.meta_chunks).tolist())
         self._signatures = pool.signatures(neighbours.meta_chunks)
         self._filled = len(self._signatures)
-        self._most_equal = self._signatures.shape[1] + 1  # more equal rows than there are: nothing is a near-copy
+        self._most_equal = PERMUTATIONS + 1  # more equal rows than there are: nothing is a near-copy
         if config.max_jaccard is not None:
-            self._most_equal = math.ceil(config.max_jaccard * self._signatures.shape[1])
+            self._most_equal = required_matches(config.max_jaccard)
 
     def next(self, group: int) -> Negative | None:
         """The best acceptable candidate of a group that has not been taken, or None when there are no more."""

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from nextlong.config import MiningConfig
 from nextlong.pool.pool import Ordinals, Pool
 
 Kind = Literal["top", "random", "low", "self-repeat"]
@@ -31,6 +32,19 @@ class Neighbours:
     chunks: list[Ordinals]
     scores: list[npt.NDArray[np.float32]]
     depth: int
+
+
+def may_hold_more(pool: Pool, found: Neighbours, mining: MiningConfig) -> bool:
+    """Whether a deeper search could find candidates that the filters let through."""
+    if mining.negatives == "self-repeat":
+        return True
+    own = len(found.meta_chunks)  # they have no rank
+    deepest = pool.chunks if mining.range_max is None else min(pool.chunks, mining.range_max + own)
+    if found.depth >= deepest:
+        return False
+    if mining.negatives != "top" or mining.min_score is None:
+        return True
+    return any(len(scores) and float(scores[-1]) >= mining.min_score for scores in found.scores)
 
 
 def find_neighbours(pool: Pool, roots: Sequence[int], depth: int, kind: Kind, seed: int) -> list[Neighbours]:

@@ -54,9 +54,7 @@ def build(
         "config": config.model_dump(mode="json", exclude={"corpus": {"inputs"}}),
         "sources": {source.name: source.fingerprint for source in sources},
     }
-    with claimed(folder, plan, overwrite, progress) as changed:
-        if changed:  # until it is finished again, it is no pool
-            (folder / layout.DESCRIPTION).unlink(missing_ok=True)
+    with claimed(folder, plan, layout.DESCRIPTION, overwrite, progress, inside=(layout.TOKENS,)):
         run = Run(folder, executor, progress)
         ingested = _ingest(run, config, sources, strict)
         described = _catalog(run, ingested)
@@ -77,11 +75,11 @@ def _ingest(run: Run, config: PoolConfig, sources: Sequence[Source], strict: boo
             "ingest",
             f"{number:05d}",
             ingest.ingest,
-            (source, number, corpus, config.chunking, run.folder, strict),
+            (group, number, corpus, config.chunking, run.folder, strict),
             version,
-            {source.name: source.fingerprint},
+            {source.name: source.fingerprint for source in group},
         )
-        for number, source in enumerate(sources)
+        for number, group in enumerate(grouped(sources))
     ]
     receipts = run.stage(tasks, "documents", None, owns=(layout.DOCUMENTS, layout.CHUNKS, layout.REJECTS))
     rejected = sum(receipt.info["rejected"] for receipt in receipts)
@@ -95,6 +93,20 @@ def _ingest(run: Run, config: PoolConfig, sources: Sequence[Source], strict: boo
             f"See {run.folder / layout.REJECTS} for the reasons." if rejected else "Are the sources empty?",
         )
     return receipts
+
+
+def grouped(sources: Sequence[Source]) -> list[list[Source]]:
+    """Neighbouring small sources together, so that thousands of them do not become thousands of shards."""
+    groups: list[list[Source]] = []
+    held = 0
+    for source in sources:
+        size = layout.SOURCE_GROUP_BYTES if source.bytes is None else source.bytes
+        if not groups or held + size > layout.SOURCE_GROUP_BYTES:
+            groups.append([])
+            held = 0
+        groups[-1].append(source)
+        held += size
+    return groups
 
 
 def _shards(ingested: Iterable[Receipt]) -> list[str]:
@@ -174,6 +186,7 @@ def _describe(
     indexed: Receipt,
 ) -> None:
     counts = {name: sum(receipt.info[name] for receipt in ingested) for name in _COUNTED}
+    counts["largest_chunk"] = max(receipt.info["largest_chunk"] for receipt in ingested)
     counts["zero_vectors"] = sum(receipt.info["zero_vectors"] for receipt in embedded)
     counts["repeated_documents"] = described.info["repeated"]
     reasons: dict[str, int] = {}

@@ -1,9 +1,10 @@
-"""Corpus → documents and chunks: one task for each source."""
+"""Corpus → documents and chunks: one task for each source, or for some small ones."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,28 +42,28 @@ class _Shard:
 
 
 def ingest(
-    source: Source, number: int, corpus: CorpusConfig, chunking: ChunkingConfig, folder: Path, strict: bool
+    sources: Sequence[Source], number: int, corpus: CorpusConfig, chunking: ChunkingConfig, folder: Path, strict: bool
 ) -> Outcome:
-    """Read a source, chunk its documents, and write shards named ``<source number>-<part>``.
+    """Read sources, chunk their documents, and write shards named ``<number>-<part>``.
 
     Raises:
-        NextlongError: the source cannot be read at all, or ``strict`` and a row had to be rejected.
+        NextlongError: a source cannot be read at all, or ``strict`` and a row had to be rejected.
     """
     chunker = make_chunker(chunking)
     files: list[Path] = []
-    counts = {"documents": 0, "chunks": 0, "characters": 0, "rejected": 0, "blank_chunks": 0}
+    counts = dict.fromkeys(("documents", "chunks", "characters", "rejected", "blank_chunks", "largest_chunk"), 0)
     shard = _Shard()
     part = 0
     pending = 0
-    with _Rejects(folder / layout.REJECTS / f"{number:05d}.jsonl", source.name) as rejects:
-        for record in read_source(source, corpus):
+    with _Rejects(folder / layout.REJECTS / f"{number:05d}.jsonl") as rejects:
+        for source, record in _records(sources, corpus):
             if isinstance(record, Reject):
                 if strict:
-                    where = f"{source.name}, row {record.row}"
+                    where = f"{source}, row {record.row}"
                     raise NextlongError(f"{where}: {record.reason}.", "Without --strict it is set aside.")
-                rejects.add(record)
+                rejects.add(source, record)
                 continue
-            counts["blank_chunks"] += _add(shard, record, source.name, chunker(record.text))
+            counts["blank_chunks"] += _add(shard, record, source, chunker(record.text))
             pending += 1
             if pending == _ADVANCE_DOCUMENTS:
                 advance(pending)
@@ -75,7 +76,13 @@ def ingest(
         advance(pending)
     counts["rejected"] = rejects.count
     files += rejects.files()
-    return Outcome(files, counts["documents"], {"source": source.name, **counts, "reasons": rejects.reasons})
+    return Outcome(files, counts["documents"], {**counts, "reasons": rejects.reasons})
+
+
+def _records(sources: Sequence[Source], corpus: CorpusConfig) -> Iterator[tuple[str, Document | Reject]]:
+    for source in sources:
+        for record in read_source(source, corpus):
+            yield source.name, record
 
 
 def _add(shard: _Shard, document: Document, source: str, chunks: list[Chunk]) -> int:
@@ -107,14 +114,16 @@ def _write(shard: _Shard, folder: Path, name: str, counts: dict[str, int]) -> li
     counts["documents"] += len(shard.documents["id"])
     counts["chunks"] += len(shard.chunks["text"])
     counts["characters"] += shard.characters
+    largest = max((len(text.encode()) for text in shard.chunks["text"]), default=0)
+    counts["largest_chunk"] = max(counts["largest_chunk"], largest)
     return [documents, chunks]
 
 
 class _Rejects:
-    """The rejected rows of a source: a JSON line each, written as they come; no file where there are none."""
+    """The rejected rows of a task: a JSON line each, written as they come; no file where there are none."""
 
-    def __init__(self, path: Path, source: str) -> None:
-        self._path, self._source = path, source
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._stack = ExitStack()
         self._file: IO[str] | None = None
         self.count = 0
@@ -126,12 +135,12 @@ class _Rejects:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def add(self, reject: Reject) -> None:
+    def add(self, source: str, reject: Reject) -> None:
         """Write the row down."""
         if self._file is None:
             temporary = self._stack.enter_context(atomic(self._path))
             self._file = self._stack.enter_context(temporary.open("w", encoding="utf-8"))
-        line = {"source": self._source, "row": reject.row, "reason": reject.reason}
+        line = {"source": source, "row": reject.row, "reason": reject.reason}
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self.count += 1
         kind = _NUMBERS.sub("N", reject.reason.split(":")[0])

@@ -188,7 +188,18 @@ class Pool:
         return self._batches[path]
 
 
-@lru_cache(maxsize=4)
 def open_pool(folder: Path, id: str) -> Pool:
-    """The pool of a task; a worker keeps it between its tasks. ``id`` makes a rebuilt pool another one."""
+    """The pool of a task; a worker keeps it between its tasks.
+
+    Raises:
+        NextlongError: the pool in ``folder`` is not the one with this id any more.
+    """
+    path = folder / layout.DESCRIPTION
+    if not path.exists() or read_description(path, "id")["id"] != id:
+        raise NextlongError(f"The pool {folder} was changed while it was in use.", "Run the same command again.")
+    return _opened(folder, id)
+
+
+@lru_cache(maxsize=4)
+def _opened(folder: Path, id: str) -> Pool:
     return Pool(folder)

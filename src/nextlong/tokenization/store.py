@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from nextlong.config import config_hash
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow, write_arrow
 from nextlong.execution.progress import advance
-from nextlong.execution.tasks import Outcome
+from nextlong.execution.tasks import RECEIPTS, Outcome
 from nextlong.pool import layout
 from nextlong.pool.pool import Ordinals, Pool, open_pool
 from nextlong.tokenization.joins import Joiner
@@ -109,8 +109,15 @@ class TokenStore:
 
         So is one that was deleted, as the error about a damaged file advises.
         """
-        receipts = sorted((self.folder / "receipts" / STAGE).glob(f"{self._pool.shards[shard]}.*.json"))
-        return [path for receipt in receipts if (path := self.folder / f"{receipt.stem}.arrow").exists()]
+        return self._parts.get(self._pool.shards[shard], [])
+
+    @cached_property
+    def _parts(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for receipt in sorted((self.folder / RECEIPTS / STAGE).glob("*.json")):
+            if (path := self.folder / f"{receipt.stem}.arrow").exists():
+                found.setdefault(receipt.name.split(".")[0], []).append(path)
+        return found
 
     def _shard(self, shard: int) -> tuple[list[_Part], npt.NDArray[np.int32], Ordinals]:
         """The parts of a shard, and for each of its chunks the part (-1: none) and the place in it."""

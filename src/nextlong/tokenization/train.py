@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from nextlong.errors import NextlongError, UsageError
+from nextlong.errors import UsageError
+from nextlong.execution.files import atomic
 from nextlong.tokenization.huggingface import TOKENIZER_FILE
 
 BOS = "<|begin_of_text|>"
@@ -56,13 +57,11 @@ def train_byte_level_bpe(texts: Iterable[str], vocabulary_size: int, folder: Pat
         "eos_token": EOS,
         "clean_up_tokenization_spaces": False,
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / TOKENIZER_FILE).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
-        for file, content in (
-            ("tokenizer_config.json", config),
-            ("special_tokens_map.json", {"bos_token": BOS, "eos_token": EOS}),
-        ):
-            (folder / file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise NextlongError(f"Cannot write the tokenizer to {folder}: {error}") from error
+    # The vocabulary last: whoever finds it finds all of it.
+    for file, content in (
+        ("tokenizer_config.json", json.dumps(config, indent=2)),
+        ("special_tokens_map.json", json.dumps({"bos_token": BOS, "eos_token": EOS}, indent=2)),
+        (TOKENIZER_FILE, tokenizer.to_str(pretty=True)),
+    ):
+        with atomic(folder / file) as temporary:
+            temporary.write_text(content + "\n", encoding="utf-8")

@@ -60,12 +60,6 @@ def unpack(tokens: Tokens, flags: int) -> Unit:
     return Unit(tokens, bool(flags & _CARRIES), bool(flags & _CLOSED), bool(flags & _OPAQUE), flags >> _LEAD_SHIFT)
 
 
-def unpack_all(flat: Tokens, offsets: npt.NDArray[np.int64], flags: npt.NDArray[np.uint8]) -> list[Unit]:
-    """All units of flat arrays, as views of them."""
-    bounds = offsets.tolist()
-    return [unpack(flat[start:end], flag) for start, end, flag in zip(bounds[:-1], bounds[1:], flags.tolist(), strict=True)]
-
-
 def carrying(flags: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Which packed units carry the separator before them."""
     return (flags & _CARRIES).astype(bool)

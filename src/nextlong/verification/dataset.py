@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from nextlong.config import DatasetConfig, validated
 from nextlong.dataset import layout
-from nextlong.dataset.describe import load_dataset_card
+from nextlong.dataset.describe import load_dataset_card, pool_folder
 from nextlong.dataset.session import Session
 from nextlong.errors import NextlongError
 from nextlong.execution.local import Executor
@@ -35,7 +35,7 @@ class _Shard:
 
     ids: list[str] = field(default_factory=list)
     roots: list[str] = field(default_factory=list)
-    spans: int = 0
+    metas: int = 0
     negatives: Counter[int] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
 
@@ -68,7 +68,7 @@ def verify_dataset(
     report.failures += _failures_over_all(session, shards, counts)
     config = session.config
     rows = sum(len(shard.ids) for shard in shards)
-    spans = sum(shard.spans for shard in shards)
+    spans = sum(shard.metas + shard.negatives.total() for shard in shards)
     report.checks |= {
         f"rows of exactly {config.length:,} tokens": rows,
         "spans contiguous, traced to the pool, scores equal to the vectors'": spans,
@@ -85,7 +85,7 @@ def verify_dataset(
 
 def _session(folder: Path, pool: Path | None, tokenizer: str | None) -> Session:
     card = load_dataset_card(folder)
-    known = Path(card["pool"]["folder"])
+    known = pool_folder(folder, card)
     if pool is None and not known.exists():
         raise NextlongError(f"The pool of {folder} is not at {known} any more.", "Name where it is now with --pool.")
     opened = Pool(pool or known)
@@ -119,7 +119,7 @@ def _verify_shard(session: Session, name: str) -> _Shard:
             shard.failures += [Failure(where, what) for what in _failures(session, Row(sequence, content), spans)]
         shard.ids.append(sequence["id"])
         shard.roots.append(sequence["root"])
-        shard.spans += len(sequence["spans"])
+        shard.metas += sum(span["role"] == "meta" for span in sequence["spans"])
         shard.negatives.update(span["chunk"] for span in sequence["spans"] if span["role"] == "negative")
         advance(1)
     if next(rows, None) is not None:
@@ -153,6 +153,10 @@ def _failures_over_all(session: Session, shards: list[_Shard], counts: dict[str,
     roots = Counter(root for shard in shards for root in shard.roots)
     if len(ids) != counts["sequences"]:
         yield Failure(where, f"it has {len(ids):,} sequences, and {layout.DESCRIPTION} says {counts['sequences']:,}")
+    found = {"meta_chunks": sum(shard.metas for shard in shards), "negatives": sum(s.negatives.total() for s in shards)}
+    for name, amount in found.items():
+        if counts[name] != amount:
+            yield Failure(where, f"it has {amount:,} {name}, and {layout.DESCRIPTION} says {counts[name]:,}")
     if len(set(ids)) != len(ids):
         yield Failure(where, "two sequences share an id")
     for root, amount in roots.most_common(1):

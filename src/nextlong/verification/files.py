@@ -22,6 +22,11 @@ def verify_files(folder: Path, executor: Executor, progress: Progress, report: R
     ]
     with progress.stage("checksums", len(outputs), "files") as show:
         found = executor.map(_failure, outputs, show)
+    # Whoever reads a folder by pattern would read a stray file, too.
+    known = {path for path, _ in outputs}
+    folders = sorted({path.parent for path in known})
+    present = (path for owned in folders for path in sorted(owned.iterdir()) if path.is_file() and path.name[0] != ".")
+    report.failures += [Failure(str(path), "no task made this file; remove it") for path in present if path not in known]
     what = "files with the recorded checksum"
     report.checks[what] = report.checks.get(what, 0) + len(outputs)
     report.failures += [failure for failure in found if failure]

@@ -16,6 +16,9 @@ from nextlong.mining.copies import estimated_jaccard
 # Scores are exact inner products of float16 vectors, rounded to float32 once.
 _SCORE_TOLERANCE = 1e-4
 
+# A chunk that was too long to be taken may have so many more tokens a byte than the densest chunk in the row.
+_DENSER = 2.0
+
 # What a decoder gives for the bytes of a character that the end of the row has cut in two.
 _CUT_CHARACTER = "\ufffd"
 
@@ -151,17 +154,15 @@ def _budget_failures(session: Session, row: Row) -> Iterator[str]:
 
 
 def _longest_candidate(session: Session, row: Row) -> int:
-    """The most tokens a chunk of this text can be expected to have: the cap, at the row's own density."""
+    """The most tokens that a chunk of the pool can be expected to have: its largest chunk, as dense as the row's densest."""
     pool = session.pool()
     chunks = row.column("chunk")[:-1]
     if not len(chunks):
         return session.config.length
     tokens = (row.column("token_end") - row.column("token_start"))[:-1]
     density = float((tokens / np.maximum(1, pool.bytes_of(chunks))).max())
-    chunking = pool.config.chunking
-    if chunking.chunker == "tokens":
-        return math.ceil((chunking.cap or 2 * chunking.granularity) * density * 8)
-    return math.ceil((chunking.cap or 2 * chunking.granularity) * density)
+    largest = int(pool.description["counts"]["largest_chunk"])
+    return math.ceil(largest * density * _DENSER)
 
 
 def _negative_failures(session: Session, row: Row) -> Iterator[str]:

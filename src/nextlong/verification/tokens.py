@@ -26,6 +26,8 @@ def token_failures(session: Session, row: Row) -> Iterator[str]:
         place = int(wrong[0])
         yield f"span {place} ends at token {row.column('token_end')[place]}, and its chunk at {ends[place]}"
     if isinstance(row.written, str):
+        if row.written != joiner.tokenizer.decode(tokens[: session.content]):
+            yield "its text is not that of its tokens"
         return
     written, expected = row.written[first : first + session.content], tokens[: session.content]
     if len(written) == len(expected) and (written != expected).any():
