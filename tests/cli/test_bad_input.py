@@ -202,7 +202,7 @@ def test_impossible_datasets(tmp_path, given):
     assert_error(synthesize(given, out, "--roots", "2", "--negatives", "some"), WRONG_USAGE, "mining.negatives", "'top'")
     assert not out.exists()
     too_long = synthesize(given, out, "--roots", "2", "--length", "16")
-    assert_error(too_long, FAILED, "too long", "Ask for at most 0 tokens")
+    assert_error(too_long, FAILED, "too long", "Add documents")
     exhausted = synthesize(given, tmp_path / "exhausted", "--roots", "1", "--length", "1M")
     assert_error(exhausted, FAILED, "The pool has run out", "tokens", "Add that much text")
 

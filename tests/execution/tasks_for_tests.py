@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 from nextlong.errors import UsageError
 from nextlong.execution.progress import advance
+from nextlong.execution.tasks import Outcome
 
 
 def square(number: int) -> int:
@@ -31,3 +33,15 @@ def refused(number: int) -> int:
 def failing(number: int) -> int:
     """Fail with an error that nobody foresaw."""
     raise ZeroDivisionError(str(number))
+
+
+def write(path: Path, content: str) -> Outcome:
+    """Write a file."""
+    path.write_text(content)
+    return Outcome([path], 1)
+
+
+def write_and_fail(path: Path, content: str) -> Outcome:
+    """Write a file, and fail before there is a receipt."""
+    write(path, content)
+    raise ZeroDivisionError

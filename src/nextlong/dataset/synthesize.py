@@ -101,7 +101,8 @@ def _check_possible(session: Session, wanted: int) -> None:
         raise NextlongError(
             f"{wanted:,} sequences need as many root documents; of {pool.documents:,} documents only {eligible:,} have "
             f"{session.config.composition.min_meta_chunks} chunks or more.",
-            f"Ask for at most {eligible * length:,} tokens at this length, add documents, or take a smaller --granularity.",
+            (f"Ask for at most {eligible * length:,} tokens at this length, add" if eligible else "Add")
+            + " documents, or take a smaller --granularity.",
         )
 
 
@@ -221,7 +222,8 @@ class _Synthesis:
         return NextlongError(
             f"{self.wanted:,} sequences of {format_length(length)} tokens need as many root documents, and only {made:,} of "
             f"{self.session.pool().documents:,} documents can be one ({reasons}).",
-            f"Ask for at most {made * length:,} tokens, add documents, or change --length or --max-root-fraction.",
+            (f"Ask for at most {made * length:,} tokens, add" if made else "Add")
+            + " documents, or change the length, the granularity, or max_root_fraction.",
         )
 
 

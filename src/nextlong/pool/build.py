@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -207,4 +208,7 @@ def _describe(
         "dimensions": embedded[0].info["dimensions"],
         "index": indexed.info,
     }
+    for store in (run.folder / layout.TOKENS).glob("*"):
+        if not store.name.startswith(content["chunks_id"]):  # tokens of chunks that are no more
+            shutil.rmtree(store)
     write_description(run.folder / layout.DESCRIPTION, content)

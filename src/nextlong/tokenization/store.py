@@ -39,7 +39,7 @@ _BATCH = 2048
 
 def store_folder(pool: Pool, joiner: Joiner) -> Path:
     """Where the tokens of this pool's chunks for this tokenizer and separator lie."""
-    return pool.folder / layout.TOKENS / config_hash(joiner.fingerprint, pool.chunks_id, VERSION)
+    return pool.folder / layout.TOKENS / f"{pool.chunks_id}-{config_hash(joiner.fingerprint, VERSION)}"
 
 
 @dataclass(frozen=True)
