@@ -46,24 +46,7 @@ def index(
     as_json: options.JsonOption = False,
 ) -> None:
     """Make a pool: chunk, embed and index a corpus. Run it again to go on where it stopped."""
-    sections = options.pool_sections(
-        text_column,
-        id_column,
-        chunker,
-        granularity,
-        cap,
-        chunk_tokenizer,
-        encoder,
-        window,
-        batch_size,
-        dimensions,
-        prompt,
-        device,
-        endpoint_model,
-        trust_remote_code,
-        index,
-        recall_target,
-    )
+    sections = options.pool_sections(locals())
     if plan:
         print_pool_plan(inputs or [], recipe, sections, workers, console())
         return

@@ -80,40 +80,34 @@ QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress, no summ
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=_RUN)]
 
 
-def pool_sections(
-    text_column: str | None,
-    id_column: str | None,
-    chunker: str | None,
-    granularity: str | None,
-    cap: str | None,
-    chunk_tokenizer: str | None,
-    encoder: str | None,
-    window: int | None,
-    batch_size: int | None,
-    dimensions: int | None,
-    prompt: str | None,
-    device: str | None,
-    endpoint_model: str | None,
-    trust_remote_code: bool,
-    index: str | None,
-    recall_target: float | None,
-) -> dict[str, Any]:
-    """The options of a pool as sections of its configuration; what is not given is left out."""
-    sections = {
-        "corpus": {"text_column": text_column, "id_column": id_column},
-        "chunking": {"chunker": chunker, "granularity": granularity, "cap": cap, "tokenizer": chunk_tokenizer},
-        "encoder": {
-            "name": encoder,
-            "window": window,
-            "batch_size": batch_size,
-            "dimensions": dimensions,
-            "prompt": prompt,
-            "device": device,
-            "model": endpoint_model,
-            "trust_remote_code": trust_remote_code or None,
-        },
-        "index": {"kind": index, "recall_target": recall_target},
-    }
+# Option → where it stands in the pool's configuration.
+_POOL_KEYS = {
+    "text_column": ("corpus", "text_column"),
+    "id_column": ("corpus", "id_column"),
+    "chunker": ("chunking", "chunker"),
+    "granularity": ("chunking", "granularity"),
+    "cap": ("chunking", "cap"),
+    "chunk_tokenizer": ("chunking", "tokenizer"),
+    "encoder": ("encoder", "name"),
+    "window": ("encoder", "window"),
+    "batch_size": ("encoder", "batch_size"),
+    "dimensions": ("encoder", "dimensions"),
+    "prompt": ("encoder", "prompt"),
+    "device": ("encoder", "device"),
+    "endpoint_model": ("encoder", "model"),
+    "trust_remote_code": ("encoder", "trust_remote_code"),
+    "index": ("index", "kind"),
+    "recall_target": ("index", "recall_target"),
+}
+
+
+def pool_sections(options: dict[str, Any]) -> dict[str, Any]:
+    """The sections of a pool's configuration from a command's options by name; what is not given is left out."""
+    sections: dict[str, Any] = {section: {} for section, _ in _POOL_KEYS.values()}
+    for option, (section, key) in _POOL_KEYS.items():
+        sections[section][key] = options[option]
+    # The one switch: not given, it leaves the recipe's value alone.
+    sections["encoder"]["trust_remote_code"] = options["trust_remote_code"] or None
     return given(sections)
 
 

@@ -110,6 +110,7 @@ def synthesize(
     as_json: options.JsonOption = False,
 ) -> None:
     """Make long sequences from a pool. Run it again to go on where it stopped."""
+    sections = options.pool_sections(locals())
     keys: dict[str, Any] = {
         "length": length,
         "tokens": tokens,
@@ -141,24 +142,6 @@ def synthesize(
     keys = options.given(keys)
     if keep_near_copies:
         keys.setdefault("mining", {})["max_jaccard"] = None
-    sections = options.pool_sections(
-        text_column,
-        id_column,
-        chunker,
-        granularity,
-        cap,
-        chunk_tokenizer,
-        encoder,
-        window,
-        batch_size,
-        dimensions,
-        prompt,
-        device,
-        endpoint_model,
-        trust_remote_code,
-        index,
-        recall_target,
-    )
     if plan:
         print_dataset_plan(source or [], out, recipe, sections, keys, workers, console())
         return
