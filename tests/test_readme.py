@@ -19,6 +19,7 @@ import typer.main
 from small_corpus import write_corpus, write_tokenizer
 
 from nextlong.cli.main import app
+from nextlong.execution.files import read_description, write_description
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, NEIGHBOUR_SCHEMA, SEQUENCE_SCHEMA, SPAN_TYPE
 
 REPOSITORY = Path(__file__).parent.parent
@@ -107,9 +108,9 @@ def test_the_commands_of_a_document_run(name: str, made: tuple[Path, list[str]],
     folder = tmp_path / "work"
     shutil.copytree(made[0], folder)
     chosen = [block for block in blocks(name) if not block.reason]
-    description = folder / "data" / "dataset.yaml"  # which names its pool by the folder it was made in
-    text = description.read_text(encoding="utf-8")
-    description.write_text(text.replace(str(made[0].resolve()), str(folder.resolve())), encoding="utf-8")
+    path = folder / "data" / "dataset.yaml"  # which names its pool by the folder it was made in
+    description = read_description(path)
+    write_description(path, {**description, "pool": {**description["pool"], "folder": str(folder / "pool")}})
     outputs = run_all(chosen, folder)
     if name.endswith("footguns.md"):
         (compared,) = [output for output in outputs if "data-copies/dataset.yaml" in output]
