@@ -6,8 +6,10 @@ import shutil
 
 import pytest
 from corpora import GRANULARITY, make_documents, write_corpus
+from tokenizers import Tokenizer, models, trainers
 
 import nextlong
+from nextlong.execution.progress import Quiet
 from nextlong.pool import layout
 
 ENCODER = {"name": "lsa", "dimensions": 16}
@@ -146,3 +148,30 @@ def test_a_wrong_request_is_known_before_a_pool_is_made(corpus, tmp_path, tokeni
         make(corpus, tmp_path / "mine", tokenizer_folder)
     assert not (tmp_path / "data").exists()
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+class Said:
+    """Progress that remembers what was said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+    def stage(self, name, total, unit):
+        return Quiet().stage(name, total, unit)
+
+
+def test_a_tokenizer_that_reaches_across_separators_is_slow_right_and_said(pool, tmp_path, tokenizer_folder):
+    library = Tokenizer(models.BPE())  # no words: merges go across everything
+    trainer = trainers.BpeTrainer(vocab_size=300, show_progress=False)
+    library.train_from_iterator([document["text"] for document in make_documents(20, 2)], trainer)
+    library.save(str(tmp_path / "tokenizer.json"))
+    said = Said()
+    make(pool, tmp_path / "data", str(tmp_path / "tokenizer.json"), progress=said)
+    assert any("across separators" in line for line in said.lines)
+    assert nextlong.verify(tmp_path / "data", workers=1).ok
+    quiet = Said()
+    make(pool, tmp_path / "other", tokenizer_folder, progress=quiet)
+    assert not any("across separators" in line for line in quiet.lines)

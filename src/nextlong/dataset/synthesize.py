@@ -89,6 +89,10 @@ def synthesize_from(
     }
     with claimed(folder, plan, layout.DESCRIPTION, overwrite, progress, inside=(layout.POOL,)):
         run = Run(folder, executor, progress)
+        if not session.joiner().local:
+            progress.say(
+                "This tokenizer's tokens reach across separators, so every sequence is encoded whole: right, but slow"
+            )
         _Synthesis(run, session, tokenizer, wanted).do()
 
 
