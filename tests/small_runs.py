@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,8 @@ def start(*arguments: object, cwd: Path, shard_tokens: int = SHARD_TOKENS) -> su
         text=True,
         start_new_session=True,
         env={**os.environ, "COLUMNS": "200"},
+        # Where the tests run in the background of a shell, Ctrl-C is ignored, and children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
