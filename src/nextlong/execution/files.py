@@ -20,6 +20,8 @@ TEMPORARY_SUFFIX = ".tmp"
 
 _READ_BYTES = 1 << 22
 
+_REMAKE = "Delete it and run the command that made its folder again."
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -97,9 +99,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise NextlongError(
-            f"{path} is damaged: {error}.", "Delete it and run the command that made its folder again."
-        ) from error
+        raise NextlongError(f"{path} is damaged: {error}.", _REMAKE) from error
 
 
 def write_yaml(path: Path, content: Any) -> None:
@@ -117,9 +117,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise NextlongError(
-            f"{path} is damaged: {error}.", "Delete it and run the command that made its folder again."
-        ) from error
+        raise NextlongError(f"{path} is damaged: {error}.", _REMAKE) from error
 
 
 def write_description(path: Path, content: dict[str, Any]) -> None:
@@ -135,7 +133,7 @@ def read_description(path: Path, *keys: str) -> dict[str, Any]:
     """
     content = mapping(read_yaml(path), path, "checksum", *keys)
     if content.pop("checksum") != _checksum_of(content):
-        raise NextlongError(f"{path} is damaged or was edited.", "Delete it and run the command that made its folder again.")
+        raise NextlongError(f"{path} is damaged or was edited.", _REMAKE)
     return content
 
 
@@ -150,13 +148,9 @@ def mapping(content: Any, path: Path, *keys: str) -> dict[str, Any]:
         NextlongError: it is not, so the file is damaged or was edited.
     """
     if not isinstance(content, dict):
-        raise NextlongError(
-            f"{path} is damaged: it is no mapping.", "Delete it and run the command that made its folder again."
-        )
+        raise NextlongError(f"{path} is damaged: it is no mapping.", _REMAKE)
     if lacking := [key for key in keys if key not in content]:
-        raise NextlongError(
-            f"{path} is damaged: it has no `{lacking[0]}`.", "Delete it and run the command that made its folder again."
-        )
+        raise NextlongError(f"{path} is damaged: it has no `{lacking[0]}`.", _REMAKE)
     return content
 
 

@@ -189,17 +189,19 @@ class Pool:
 
 
 def open_pool(folder: Path, id: str) -> Pool:
-    """The pool of a task; a worker keeps it between its tasks.
+    """The pool of a task; a worker keeps it between its tasks. Cheap enough to call wherever the pool is needed.
 
     Raises:
         NextlongError: the pool in ``folder`` is not the one with this id any more.
     """
     path = folder / layout.DESCRIPTION
-    if not path.exists() or read_description(path, "id")["id"] != id:
+    # Only a description that was written anew is read again: it may be long, and this is asked for every sequence.
+    pool = _opened(folder, path.stat().st_mtime_ns) if path.exists() else None
+    if pool is None or pool.id != id:
         raise NextlongError(f"The pool {folder} was changed while it was in use.", "Run the same command again.")
-    return _opened(folder, id)
+    return pool
 
 
 @lru_cache(maxsize=4)
-def _opened(folder: Path, id: str) -> Pool:
+def _opened(folder: Path, written: int) -> Pool:
     return Pool(folder)
