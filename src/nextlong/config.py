@@ -167,6 +167,8 @@ class DatasetConfig(Part):
         tokenizer: a folder, a ``tokenizer.json``, a Hugging Face name, or ``tiktoken:ENCODING``.
         seed: of the draw of root documents and of everything random.
         format: what the rows are written as.
+        dtype: what a token is written as, in formats that leave a choice; None is the smallest that holds the vocabulary.
+        merge: join the shards to one; None is what readers of the format want.
         license: the dataset card's licence field; the corpus decides it, so there is no default.
     """
 
@@ -177,7 +179,9 @@ class DatasetConfig(Part):
     seed: int = Field(default=0, ge=0, lt=2**64)
     mining: MiningConfig = MiningConfig()
     composition: CompositionConfig = CompositionConfig()
-    format: Literal["parquet", "jsonl"] = "parquet"
+    format: Literal["parquet", "jsonl", "mds", "megatron", "numpy"] = "parquet"
+    dtype: Literal["uint16", "int32", "uint32"] | None = None
+    merge: bool | None = None
     license: str = "unknown"
 
 

@@ -89,3 +89,15 @@ SEQUENCE_SCHEMA = pa.schema(
         pa.field("spans", pa.list_(SPAN_TYPE), nullable=False),
     ]
 )
+
+# What a format writes, without the tokens: one row of a shard, which holds one sequence, or several that were packed.
+ROW_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),  # the method, or the part of a mix
+        # Where each sequence begins and ends (exclusive), begin and end tokens included; attention stays within.
+        pa.field("indices", pa.list_(pa.list_(pa.uint32(), 2)), nullable=False),
+        pa.field("sequences", pa.list_(pa.string()), nullable=False),  # their ids
+        pa.field("spans", pa.list_(SPAN_TYPE), nullable=False),  # of all of them, in tokens of the row
+    ]
+)

@@ -71,7 +71,7 @@ def test_the_front_matter_is_what_the_hub_reads(dataset):
     ((files,),) = [config["data_files"] for config in front["configs"]]
     assert files["split"] == "train"
     assert sorted(folder.glob(files["path"])) == sorted((folder / "tokens").iterdir())
-    assert files["path"].endswith(FORMATS[form].SUFFIX)
+    assert files["path"].endswith(FORMATS[form].SUFFIXES[0])
 
 
 def test_the_card_says_what_the_description_says(dataset):
@@ -129,7 +129,7 @@ def test_parquet_and_json_lines_hold_the_same(family_pool, tokenizer_folder, tmp
     assert len(rows) == len(lines) == 5
     for row, line, sequence in zip(rows, lines, sequences, strict=True):
         assert line["text"] == tokenizer.decode(row["input_ids"][1:-1], skip_special_tokens=False)
-        assert {name: line[name] for name in sequence} == sequence
+        assert line["spans"] == sequence["spans"] and line["domain"] == sequence["method"]
         assert (row["id"], row["spans"]) == (sequence["id"], sequence["spans"])
     # The text of a row is the text of its chunks.
     for line in lines:

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nextlong.composition.nextlong import OutOfCandidates, Placed, add_to_last, arranged, choose_k, choose_to_fill
+from nextlong.composition.session import Session
 from nextlong.dataset import layout
 from nextlong.dataset.mine import DEEPER, read_neighbours
 from nextlong.dataset.roots import negatives_in_paper_mode
-from nextlong.dataset.session import Session
 from nextlong.errors import NextlongError
 from nextlong.execution.files import atomic
 from nextlong.execution.progress import advance

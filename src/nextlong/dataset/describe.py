@@ -11,10 +11,10 @@ import numpy as np
 import yaml
 
 import nextlong
+from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, config_hash
 from nextlong.dataset import layout
 from nextlong.dataset.roots import RootDraw
-from nextlong.dataset.session import Session
 from nextlong.errors import NextlongError
 from nextlong.execution.files import atomic, read_description, write_description
 from nextlong.execution.run import Run
@@ -107,7 +107,7 @@ def card(content: dict[str, Any], session: Session) -> str:
         "license": config.license,
         "tags": list(dict.fromkeys(["long-context", "nextlong", config.composition.method])),
         "configs": [
-            {"config_name": "default", "data_files": [{"split": "train", "path": f"{layout.TOKENS}/*{form.SUFFIX}"}]}
+            {"config_name": "default", "data_files": [{"split": "train", "path": f"{layout.TOKENS}/*{form.SUFFIXES[0]}"}]}
         ],
     }
     sources = content["pool"]["config"]["corpus"]["inputs"]

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from nextlong.composition.nextlong import OutOfCandidates, choose_k, choose_to_fill
+from nextlong.composition.session import Session
 from nextlong.dataset import layout
 from nextlong.dataset.roots import negatives_in_paper_mode
-from nextlong.dataset.session import Session
 from nextlong.execution.arrow import open_arrow, write_arrow
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome

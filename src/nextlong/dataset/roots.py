@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nextlong.composition.nextlong import paper_k
+from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig
-from nextlong.dataset.session import Session
 from nextlong.pool.pool import Ordinals, Pool
 
 # Whether a document fits is known when it is tokenised. One with more UTF-8 bytes than this for each token it may have

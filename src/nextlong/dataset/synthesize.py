@@ -12,17 +12,19 @@ import numpy as np
 import pyarrow.parquet as pq
 from filelock import FileLock
 
+from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, config_hash
 from nextlong.dataset import compose, layout, mine, write
 from nextlong.dataset.describe import describe
 from nextlong.dataset.roots import RootDraw
-from nextlong.dataset.session import Session
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.files import explained, remove_leftovers
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed, refuse_foreign
 from nextlong.execution.tasks import Receipt, Task
+from nextlong.formats.registry import check_merge, token_dtype
+from nextlong.formats.shards import write_all
 from nextlong.pool.pool import Ordinals, Pool
 from nextlong.sizes import format_length
 from nextlong.tokenization import store as token_store
@@ -53,7 +55,10 @@ def check_request(config: DatasetConfig, folder: Path) -> Tokenizer:
             "No tokenizer is given.", "Name the tokenizer of the model to be trained: --tokenizer FOLDER_OR_NAME."
         )
     refuse_foreign(folder, "dataset", (layout.POOL,))
-    return load_tokenizer(config.tokenizer)
+    tokenizer = load_tokenizer(config.tokenizer)
+    token_dtype(config.format, config.dtype, tokenizer.vocabulary_size)
+    check_merge(config.format, config.merge)
+    return tokenizer
 
 
 def synthesize_from(
@@ -184,12 +189,15 @@ class _Synthesis:
 
     def _write(self, composed: Sequence[Receipt]) -> list[Receipt]:
         config = self.session.config
-        version = config_hash(self.fingerprint, config.length, config.composition, config.format, write.VERSION)
+        version = config_hash(
+            self.fingerprint, config.length, config.composition, config.format, config.dtype, write.VERSION
+        )
         tasks = [
             Task("write", receipt.name, write.write, (self.session, receipt.name), version, receipt.checksums())
             for receipt in composed
         ]
-        return self.run.stage(tasks, "sequences", sum(receipt.rows for receipt in composed), owns=(layout.TOKENS,))
+        rows = sum(receipt.rows for receipt in composed)
+        return write_all(self.run, tasks, rows, config.format, layout.TOKENS, check_merge(config.format, config.merge))
 
     def _wanted_chunks(self, mined: Sequence[Receipt]) -> Ordinals:
         folder = self.run.folder / layout.WANTED

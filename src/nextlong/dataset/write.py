@@ -7,21 +7,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nextlong.composition.session import Session
 from nextlong.dataset import layout
 from nextlong.dataset.compose import joined
-from nextlong.dataset.session import Session
-from nextlong.execution.files import atomic
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
-from nextlong.formats.registry import FORMATS
+from nextlong.formats.registry import token_dtype
+from nextlong.formats.shards import write_shard
+from nextlong.records import ROW_SCHEMA
 from nextlong.tokenization.store import TokenStore
 
-VERSION = 1
+VERSION = 2
 
 
 def write(session: Session, batch: str) -> Outcome:
-    """Write the rows of ``sequences/<batch>.parquet`` to ``tokens/<batch>`` with the format's suffix."""
-    form = FORMATS[session.config.format]
+    """Write the rows of ``sequences/<batch>.parquet`` to ``tokens/<batch>`` with the format's suffixes."""
     table = pq.read_table(session.folder / layout.SEQUENCES / f"{batch}.parquet")
     store = session.store()
     spans = table.column("spans").combine_chunks()
@@ -30,11 +30,26 @@ def write(session: Session, batch: str) -> Outcome:
     for start, stop in zip(spans.offsets[:-1].to_pylist(), spans.offsets[1:].to_pylist(), strict=True):
         rows.append(row_tokens(session, store, chunks[start:stop]))
         advance(1)
-    path = session.folder / layout.TOKENS / f"{batch}{form.SUFFIX}"
-    first, last = len(session.bos), session.config.length - len(session.eos)
-    with atomic(path) as temporary:
-        form.write(temporary, table, rows, lambda row: session.joiner().tokenizer.decode(row[first:last]))
-    return Outcome([path], len(rows), {"tokens": sum(len(row) for row in rows)})
+    tokenizer, config = session.joiner().tokenizer, session.config
+    first, last = len(session.bos), config.length - len(session.eos)
+    return write_shard(
+        session.folder / layout.TOKENS,
+        config.format,
+        batch,
+        row_table(table, config.length),
+        rows,
+        token_dtype(config.format, config.dtype, tokenizer.vocabulary_size),
+        lambda row: tokenizer.decode(row[first:last]),
+    )
+
+
+def row_table(sequences: pa.Table, length: int) -> pa.Table:
+    """Rows of one sequence each, ``ROW_SCHEMA``."""
+    ids = sequences.column("id").to_pylist()
+    indices = pa.array([[[0, length]]] * len(ids), type=ROW_SCHEMA.field("indices").type)
+    own = pa.array([[identity] for identity in ids], type=ROW_SCHEMA.field("sequences").type)
+    columns = [sequences.column("id"), sequences.column("method"), indices, own, sequences.column("spans")]
+    return pa.table(columns, schema=ROW_SCHEMA)
 
 
 def row_tokens(session: Session, store: TokenStore, chunks: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:

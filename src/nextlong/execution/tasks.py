@@ -142,10 +142,15 @@ class Ledger:
 
         Called after a stage is complete, so that nothing of an earlier configuration stays behind.
         """
-        names = {receipt.name for receipt in receipts}
-        for path in (self.folder / RECEIPTS / stage).glob("*.json"):
-            if path.stem not in names:
-                path.unlink()
+        self.keep_stages((stage,), receipts, *folders)
+
+    def keep_stages(self, stages: Sequence[str], receipts: Sequence[Receipt], *folders: str) -> None:
+        """:meth:`keep_only` for several stages that write to the same folders."""
+        names = {(receipt.stage, receipt.name) for receipt in receipts}
+        for stage in stages:
+            for path in (self.folder / RECEIPTS / stage).glob("*.json"):
+                if (stage, path.stem) not in names:
+                    path.unlink()
         outputs = {output for receipt in receipts for output in receipt.outputs}
         for folder in folders:
             for path in (self.folder / folder).glob("*"):

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import zstandard
 
-from nextlong.formats.protocol import Tokens
+from nextlong.formats.protocol import Borders, Merges, Rows, WrittenRow
 
-SUFFIX = ".jsonl.zst"
-HOLDS_TOKENS = False
+SUFFIXES = (".jsonl.zst",)
+INDEX = None
+DTYPES = ()
+BORDERS: Borders = "none"
+MERGES: Merges = "on request"
 COLUMNS = {
     "id": "the sequence's id; the same row of `sequences/` has everything about it",
     "text": "the decoded tokens, without begin and end tokens",
-    "method": "how it was made",
-    "length": "target length in tokens",
-    "root": "id of the root document",
+    "domain": "how it was made",
     "spans": "what stands where, in tokens of the dataset's tokenizer",
 }
 LOADING = """from datasets import load_dataset
@@ -29,24 +30,27 @@ rows = load_dataset("json", data_files="{folder}/tokens/*.jsonl.zst", split="tra
 print(rows[0]["text"][:1000])"""
 
 
-def write(path: Path, sequences: pa.Table, rows: Sequence[Tokens], decode: Callable[[Tokens], str]) -> None:
+def write(paths: Sequence[Path], rows: Rows) -> dict[str, Any]:
     """See :class:`~nextlong.formats.protocol.Format`."""
-    with path.open("wb") as raw, zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as sink:
-        for sequence, row in zip(sequences.to_pylist(), rows, strict=True):
-            line = {
-                "id": sequence["id"],
-                "text": decode(row),
-                "method": sequence["method"],
-                "length": sequence["length"],
-                "root": sequence["root"],
-                "spans": sequence["spans"],
-            }
+    with paths[0].open("wb") as raw, zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as sink:
+        for row, tokens in zip(rows.table.to_pylist(), rows.tokens, strict=True):
+            line = {"id": row["id"], "text": rows.decode(tokens), "domain": row["domain"], "spans": row["spans"]}
             sink.write(json.dumps(line, ensure_ascii=False).encode("utf-8") + b"\n")
+    return {}
 
 
-def read(path: Path) -> Iterator[tuple[str, Tokens | str, list[dict[str, Any]]]]:
+def read(path: Path, first: int = 0) -> Iterator[WrittenRow]:
     """See :class:`~nextlong.formats.protocol.Format`."""
     with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as source:
-        for line in io.TextIOWrapper(source, encoding="utf-8", newline="\n"):
+        for line in islice(io.TextIOWrapper(source, encoding="utf-8", newline="\n"), first, None):
             row = json.loads(line)
-            yield row["id"], row["text"], row["spans"]
+            yield WrittenRow(row["text"], row["id"], None, row["spans"])
+
+
+def merge(shards: Sequence[Path], paths: Sequence[Path]) -> None:
+    """See :class:`~nextlong.formats.protocol.Format`. Compressed frames that follow each other are one file."""
+    with paths[0].open("wb") as sink:
+        for shard in shards:
+            with shard.open("rb") as source:
+                while block := source.read(1 << 22):
+                    sink.write(block)

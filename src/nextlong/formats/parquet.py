@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nextlong.formats.protocol import Tokens
-from nextlong.records import SPAN_TYPE
+from nextlong.formats.protocol import Borders, Merges, Rows, WrittenRow
+from nextlong.records import ROW_SCHEMA, SPAN_TYPE
 
-SUFFIX = ".parquet"
-HOLDS_TOKENS = True
+SUFFIXES = (".parquet",)
+INDEX = None
+DTYPES = ("int32",)
+BORDERS: Borders = "recorded"
+MERGES: Merges = "on request"
 COLUMNS = {
-    "id": "the sequence's id; the same row of `sequences/` has everything about it",
+    "id": "the row's id",
     "input_ids": "list of int32: exactly `length` tokens, begin and end tokens included",
+    "indices": "where each sequence of the row begins and ends: attention stays within; one pair means no mask",
     "spans": "what stands where: list of {role, document, position, chunk, group, rank, score, token_start, token_end}",
 }
 LOADING = """from datasets import load_dataset
@@ -32,37 +36,54 @@ _SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
         pa.field("input_ids", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False),
+        ROW_SCHEMA.field("indices"),
         pa.field("spans", pa.list_(SPAN_TYPE), nullable=False),
     ]
 )
 
 
-def write(path: Path, sequences: pa.Table, rows: Sequence[Tokens], decode: Callable[[Tokens], str]) -> None:
+def write(paths: Sequence[Path], rows: Rows) -> dict[str, Any]:
     """See :class:`~nextlong.formats.protocol.Format`."""
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int32)
-    flat = np.concatenate(rows) if rows else np.empty(0, dtype=np.int32)
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows.tokens])]).astype(np.int32)
+    flat = np.concatenate(rows.tokens) if rows.tokens else np.empty(0, dtype=np.int32)
     tokens = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat), type=_SCHEMA.field("input_ids").type)
-    spans = sequences.column("spans").combine_chunks()
-    table = pa.table([sequences.column("id").combine_chunks(), tokens, spans], schema=_SCHEMA)
-    longest = max((len(row) for row in rows), default=1)
-    pq.write_table(
-        table,
-        path,
-        row_group_size=max(1, _ROW_GROUP_TOKENS // longest),
-        compression="zstd",
-        use_dictionary=["id"],  # tokens have too many values for a dictionary, and trying costs time
-    )
+    columns = [rows.table.column(name).combine_chunks() for name in ("id", "indices", "spans")]
+    table = pa.table([columns[0], tokens, *columns[1:]], schema=_SCHEMA)
+    longest = max((len(row) for row in rows.tokens), default=1)
+    with _writer(paths[0]) as writer:
+        writer.write_table(table, row_group_size=max(1, _ROW_GROUP_TOKENS // longest))
+    return {}
 
 
-def read(path: Path) -> Iterator[tuple[str, Tokens | str, list[dict[str, Any]]]]:
+def _writer(path: Path) -> pq.ParquetWriter:
+    # Only ids profit from a dictionary: tokens have too many values for one, and trying costs time.
+    return pq.ParquetWriter(path, _SCHEMA, compression="zstd", use_dictionary=["id"])
+
+
+def read(path: Path, first: int = 0) -> Iterator[WrittenRow]:
     """See :class:`~nextlong.formats.protocol.Format`."""
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group)
+            rows = file.metadata.row_group(group).num_rows
+            if first >= rows:
+                first -= rows
+                continue
+            table = file.read_row_group(group).slice(first)
+            first = 0
             columns = (
                 table.column("id").to_pylist(),
                 table.column("input_ids").combine_chunks(),
+                table.column("indices").to_pylist(),
                 table.column("spans").to_pylist(),
             )
-            for identity, row, spans in zip(*columns, strict=True):
-                yield identity, row.values.to_numpy(), spans
+            for identity, row, indices, spans in zip(*columns, strict=True):
+                yield WrittenRow(row.values.to_numpy(), identity, indices, spans)
+
+
+def merge(shards: Sequence[Path], paths: Sequence[Path]) -> None:
+    """See :class:`~nextlong.formats.protocol.Format`."""
+    with _writer(paths[0]) as writer:
+        for shard in shards:
+            with pq.ParquetFile(shard) as file:
+                for group in range(file.num_row_groups):
+                    writer.write_table(file.read_row_group(group))

@@ -10,14 +10,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, validated
 from nextlong.dataset import layout
 from nextlong.dataset.describe import load_dataset_card, pool_folder
-from nextlong.dataset.session import Session
 from nextlong.errors import NextlongError
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress, advance
-from nextlong.formats.registry import FORMATS
+from nextlong.formats.protocol import WrittenRow
+from nextlong.formats.shards import is_joined, read_rows
 from nextlong.pool.pool import Pool
 from nextlong.tokenization.tokenizer import load_tokenizer
 from nextlong.verification.files import verify_files
@@ -62,8 +63,10 @@ def verify_dataset(
         return report  # what is damaged cannot be read further
     names = sorted(path.stem for path in (folder / layout.SEQUENCES).glob("*.parquet"))
     counts = load_dataset_card(folder)["counts"]
+    sizes = [pq.read_metadata(folder / layout.SEQUENCES / f"{name}.parquet").num_rows for name in names]
+    shard_arguments = [(session, name, sum(sizes[:place])) for place, name in enumerate(names)]
     with progress.stage("rows", counts["sequences"], "sequences") as show:
-        shards = executor.map(_verify_shard, [(session, name) for name in names], show)
+        shards = executor.map(_verify_shard, shard_arguments, show)
     report.failures += [failure for shard in shards for failure in shard.failures]
     report.failures += _failures_over_all(session, shards, counts)
     config = session.config
@@ -103,37 +106,40 @@ def _session(folder: Path, pool: Path | None, tokenizer: str | None) -> Session:
     return Session(folder, opened.folder, opened.id, spec, card["tokenizer"]["fingerprint"], config)
 
 
-def _verify_shard(session: Session, name: str) -> _Shard:
-    form = FORMATS[session.config.format]
+def _verify_shard(session: Session, name: str, first: int) -> _Shard:
+    """Verify a shard whose first row is the dataset's row ``first``."""
     sequences = session.folder / layout.SEQUENCES / f"{name}.parquet"
-    written = session.folder / layout.TOKENS / f"{name}{form.SUFFIX}"
+    written, rows = read_rows(session.folder / layout.TOKENS, session.config.format, name, first)
     shard = _Shard()
-    rows = form.read(written)
     for number, sequence in enumerate(_sequences(sequences)):
-        identity, content, spans = next(rows, ("", "", []))
+        row = next(rows, None)
         where = f"{written}, row {number} ({sequence['id']})"
-        if identity != sequence["id"]:
-            shard.failures.append(Failure(where, f"it is {identity or 'missing'}, not {sequence['id']}"))
+        if row is None or row.id not in (None, sequence["id"]):
+            shard.failures.append(Failure(where, f"it is {row.id if row else 'missing'}, not {sequence['id']}"))
             break
         if len(shard.failures) < _MOST_FAILURES_PER_SHARD:
-            shard.failures += [Failure(where, what) for what in _failures(session, Row(sequence, content), spans)]
+            shard.failures += [Failure(where, what) for what in _failures(session, sequence, row)]
         shard.ids.append(sequence["id"])
         shard.roots.append(sequence["root"])
         shard.metas += sum(span["role"] == "meta" for span in sequence["spans"])
         shard.negatives.update(span["chunk"] for span in sequence["spans"] if span["role"] == "negative")
         advance(1)
-    if next(rows, None) is not None:
+    joined = is_joined(session.folder / layout.TOKENS, session.config.format)
+    if not joined and next(rows, None) is not None:
         shard.failures.append(Failure(str(written), f"it has more rows than {sequences}"))
     return shard
 
 
-def _failures(session: Session, row: Row, spans: list[dict[str, Any]]) -> Iterator[str]:
-    own, chunks = row.sequence["spans"], session.pool().chunks
+def _failures(session: Session, sequence: dict[str, Any], written: WrittenRow) -> Iterator[str]:
+    row, length = Row(sequence, written.content), session.config.length
+    own, spans, chunks = sequence["spans"], written.spans, session.pool().chunks
     strange = [span["chunk"] for span in own if not 0 <= span["chunk"] < chunks]
     if strange:
         yield f"it refers to chunk {strange[0]}, and the pool has {chunks:,}"
         return
-    if spans != own:
+    if written.indices not in (None, [[0, length]]):
+        yield f"its indices are {written.indices}, not one sequence of {length:,} tokens"
+    if spans is not None and spans != own:
         place = next((place for place, pair in enumerate(zip(spans, own, strict=False)) if pair[0] != pair[1]), len(own))
         yield f"its spans are not those in {layout.SEQUENCES}/: span {place} of {len(spans)} differs"
     yield from row_failures(session, row)

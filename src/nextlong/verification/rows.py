@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nextlong.dataset.session import Session
+from nextlong.composition.session import Session
 from nextlong.mining.copies import estimated_jaccard
 
 # Scores are exact inner products of float16 vectors, rounded to float32 once.

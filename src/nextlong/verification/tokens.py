@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nextlong.dataset.session import Session
+from nextlong.composition.session import Session
 from nextlong.verification.rows import Row
 
 
