@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import cast
 
 from nextlong.errors import UsageError
-from nextlong.formats import jsonl, parquet
+from nextlong.formats import jsonl, mds, megatron, parquet
 from nextlong.formats.protocol import Format
 
-FORMATS: dict[str, Format] = {"parquet": cast(Format, parquet), "jsonl": cast(Format, jsonl)}
+FORMATS: dict[str, Format] = {
+    "parquet": cast(Format, parquet),
+    "jsonl": cast(Format, jsonl),
+    "mds": cast(Format, mds),
+    "megatron": cast(Format, megatron),
+}
 
 # Number of token ids that each type can tell apart.
 _CAPACITY = {"uint16": 1 << 16, "int32": 1 << 31, "uint32": 1 << 32}
