@@ -131,10 +131,10 @@ class MiningConfig(Part):
 
 
 class CompositionConfig(Part):
-    """How meta-chunks and negatives become a sequence (paper §3.2).
+    """How chunks become a sequence; all but ``method``, ``separator``, ``bos`` and ``eos`` is for ``nextlong`` (paper §3.2).
 
     Attributes:
-        method: ``nextlong``.
+        method: ``nextlong``, ``standard``, ``knn``, ``iclm``, ``quest``, ``untie``, or one that a plugin brings.
         mode: ``token-exact`` fills every sequence to exactly T tokens; ``paper`` takes the paper's k negatives for each
             meta-chunk, truncates to T tokens and discards what falls short.
         position: where the meta-chunk stands among its negatives.
@@ -145,7 +145,7 @@ class CompositionConfig(Part):
         characters_per_token, oversampling: E and w of the paper's formula for k (paper mode).
     """
 
-    method: Literal["nextlong"] = "nextlong"
+    method: str = "nextlong"
     mode: Literal["token-exact", "paper"] = "token-exact"
     position: Literal["head", "tail", "random"] = "head"
     separator: str = Field(default="\n\n", min_length=1)
@@ -166,6 +166,7 @@ class DatasetConfig(Part):
         roots: how many root documents, and so sequences, to take instead of ``tokens``.
         tokenizer: a folder, a ``tokenizer.json``, a Hugging Face name, or ``tiktoken:ENCODING``.
         seed: of the draw of root documents and of everything random.
+        options: the method's own, beside those in ``mining`` and ``composition``: see ``nextlong methods``.
         format: what the rows are written as.
         dtype: what a token is written as, in formats that leave a choice; None is the smallest that holds the vocabulary.
         merge: join the shards to one; None is what readers of the format want.
@@ -179,17 +180,77 @@ class DatasetConfig(Part):
     seed: int = Field(default=0, ge=0, lt=2**64)
     mining: MiningConfig = MiningConfig()
     composition: CompositionConfig = CompositionConfig()
+    options: dict[str, Any] = {}
     format: Literal["parquet", "jsonl", "mds", "megatron", "numpy"] = "parquet"
     dtype: Literal["uint16", "int32", "uint32"] | None = None
     merge: bool | None = None
     license: str = "unknown"
 
 
+class RowsConfig(Part):
+    """How rows that are made anew from datasets are written.
+
+    Attributes:
+        format: what the rows are written as.
+        dtype: what a token is written as, in formats that leave a choice; None is the smallest that holds the vocabulary.
+        merge: join the shards to one; None is what readers of the format want.
+        license: the data card's licence field; None is that of the datasets, where they agree.
+    """
+
+    format: Literal["parquet", "jsonl", "mds", "megatron", "numpy"] = "parquet"
+    dtype: Literal["uint16", "int32", "uint32"] | None = None
+    merge: bool | None = None
+    license: str | None = None
+
+
+class ExportConfig(RowsConfig):
+    """How one dataset is exported.
+
+    Attributes:
+        length: tokens of a row: n times the dataset's T packs n sequences to a row; None is T. With another tokenizer, the
+            new length of a sequence.
+        tokenizer: another tokenizer than the dataset's; None is the dataset's own.
+    """
+
+    length: Length | None = None
+    tokenizer: str | None = None
+
+
+class MixPart(Part):
+    """A part of a mix.
+
+    Attributes:
+        dataset: the folder of a finished dataset.
+        weight: its share of the rows, and so of the tokens, relative to the other parts' weights.
+    """
+
+    dataset: str
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+
+class MixConfig(RowsConfig):
+    """How rows of several datasets are mixed.
+
+    Attributes:
+        parts: the datasets and their weights.
+        length: tokens of every row, L; a part with sequences of L/n tokens gives n of them to a row. None is the longest
+            sequence length of the parts.
+        tokens: how many tokens to make, rounded up to whole rows; None is as many rows as the weights allow.
+        seed: of the order in which the sequences of a part are drawn.
+    """
+
+    parts: tuple[MixPart, ...] = ()
+    length: Length | None = None
+    tokens: Count | None = None
+    seed: int = Field(default=0, ge=0, lt=2**64)
+
+
 class Recipe(Part):
-    """A recipe file: a pool and a dataset."""
+    """A recipe file: a pool and a dataset, or a mix of datasets."""
 
     pool: PoolConfig = PoolConfig()
     dataset: DatasetConfig = DatasetConfig()
+    mix: MixConfig = MixConfig()
 
 
 PartType = TypeVar("PartType", bound=Part)
@@ -212,7 +273,7 @@ def load_recipe(path: str | Path) -> Recipe:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"Cannot read the recipe {path}: {error}") from error
     if not isinstance(content, dict):
-        raise UsageError(f"The recipe {path} is not a mapping with the sections `pool` and `dataset`.")
+        raise UsageError(f"The recipe {path} is not a mapping with the sections `pool`, `dataset` or `mix`.")
     return validated(Recipe, content, where=f"the recipe {path}")
 
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+
+# Where each chunk of a sequence ends in its joined tokens, int32.
+Ends = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,26 @@ class Reject:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A chunk in its place in a sequence.
+
+    Attributes:
+        chunk: chunk ordinal.
+        role: ``meta`` for a chunk of the root document, ``negative`` for one that was mined for it, ``document`` where a
+            method puts whole documents together.
+        group: of a negative, the number of the meta-chunk it belongs to; of a document, its number in the sequence. 0-based.
+        rank: among the neighbours of what it was found for, 1-based; 0 for no rank.
+        score: cosine similarity to what it was found for; 1.0 for a meta-chunk, 0.0 where nothing was compared.
+    """
+
+    chunk: int
+    role: Literal["meta", "negative", "document"]
+    group: int
+    rank: int = 0
+    score: float = 0.0
+
+
 DOCUMENT_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -56,7 +82,17 @@ CHUNK_SCHEMA = pa.schema(
     ]
 )
 
-# One row per meta-chunk of a root document: its nearest chunks of the pool, best first, before any filter.
+# One row per unit of work of a method, in the order of the sequences.
+UNIT_SCHEMA = pa.schema(
+    [
+        pa.field("documents", pa.large_list(pa.int64()), nullable=False),  # document ordinals, in order
+        pa.field("sequences", pa.int32(), nullable=False),  # how many sequences they give
+        pa.field("topic", pa.string(), nullable=False),  # what they have in common, where the method says
+    ]
+)
+
+# One row per meta-chunk of a root document: its nearest chunks of the pool, best first, before any filter. Where a method
+# compares documents, a document stands as its first chunk.
 NEIGHBOUR_SCHEMA = pa.schema(
     [
         pa.field("root", pa.int64(), nullable=False),  # document ordinal in the pool
@@ -72,9 +108,9 @@ SPAN_TYPE = pa.struct(
         pa.field("document", pa.string(), nullable=False),  # document id
         pa.field("position", pa.int32(), nullable=False),  # of the chunk in its document, 0-based
         pa.field("chunk", pa.int64(), nullable=False),  # chunk ordinal in the pool
-        pa.field("group", pa.int32(), nullable=False),  # which meta-chunk it belongs to, 0-based
+        pa.field("group", pa.int32(), nullable=False),  # which meta-chunk it belongs to; which document it is; 0-based
         pa.field("rank", pa.int32(), nullable=False),  # among that meta-chunk's neighbours, 1-based; 0 for no rank
-        pa.field("score", pa.float32(), nullable=False),  # cosine similarity to the meta-chunk; 1 for the meta-chunk
+        pa.field("score", pa.float32(), nullable=False),  # cosine similarity to what it was found for; 1 for a meta-chunk
         pa.field("token_start", pa.int32(), nullable=False),
         pa.field("token_end", pa.int32(), nullable=False),  # exclusive; the separator after a chunk counts to the chunk
     ]
@@ -85,7 +121,8 @@ SEQUENCE_SCHEMA = pa.schema(
         pa.field("id", pa.string(), nullable=False),
         pa.field("method", pa.string(), nullable=False),
         pa.field("length", pa.int32(), nullable=False),  # target length T in tokens
-        pa.field("root", pa.string(), nullable=False),  # document id of the root document
+        pa.field("root", pa.string(), nullable=False),  # document id of the root document; without one, of the first
+        pa.field("topic", pa.string(), nullable=False),  # what its documents have in common: quest's keyword; else empty
         pa.field("spans", pa.list_(SPAN_TYPE), nullable=False),
     ]
 )

@@ -1,155 +1,238 @@
-"""NExtLong's composition (paper §3.2): each meta-chunk with its hard negatives, meta-chunks in document order.
-
-``l_i = [m_i, n_i1 … n_ik]``, ``t = [l_1 … l_p]``. In token-exact mode the tokens that the meta-chunks leave are shared
-evenly: after group i of p, at most ``i / p`` of them are spent, so that every group is even to within a chunk, and the
-last group fills the sequence to the token. In paper mode each meta-chunk takes k negatives.
-"""
+"""``nextlong``: negative document extension (paper §3): a document's chunks, hard negatives of each between them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from nextlong.mining.filters import Negative, SequenceFilter
+from nextlong.composition.method import Draft, Method, Searched, Unit
+from nextlong.composition.negatives import OutOfCandidates, add_to_last, arranged, choose_k, choose_to_fill
+from nextlong.composition.nextlong_promises import broken_promises
+from nextlong.composition.roots import RootDraw, negatives_in_paper_mode
+from nextlong.config import CompositionConfig, MiningConfig
+from nextlong.errors import NextlongError
+from nextlong.mining.filters import OPTIONAL_REASONS, REASONS, Negative, SequenceFilter
+from nextlong.mining.neighbours import Neighbours, find_neighbours, may_hold_more
+from nextlong.pool.pool import Ordinals
+from nextlong.records import Ends, Placed
+from nextlong.sizes import format_count, format_length
+
+# Search this much deeper than the negatives that a sequence needs: some candidates are copies, or the root's own chunks.
+_SURPLUS = 1.5
+_SURPLUS_CHUNKS = 32
+# Where the candidates do not suffice even so, search again this much deeper, until the whole pool has been seen.
+_DEEPER = 4
+
+# Roots searched for in one call: exact search reads all vectors once for all of them.
+_BATCH = 128
+# Candidates held at once, of some 24 bytes.
+_MOST_CANDIDATES = 1 << 22
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A chunk in its place in a sequence.
+class Nextlong(Method):
+    """Each sequence is one root document, cut into meta-chunks, with hard negatives of each meta-chunk."""
 
-    Attributes:
-        chunk: chunk ordinal.
-        role: ``meta`` or ``negative``.
-        group: the number of the meta-chunk it belongs to, 0-based.
-        rank, score: of a negative among its meta-chunk's neighbours; 0 and 1.0 for a meta-chunk.
-    """
+    NAME = "nextlong"
+    SUMMARY = "a document's chunks, with hard negatives (similar chunks of other documents) between them"
+    READS = frozenset(
+        [f"mining.{key}" for key in MiningConfig.model_fields]
+        + [f"composition.{key}" for key in CompositionConfig.model_fields]
+    )
+    USES_ONCE = "root"
+    SEARCHES = True
 
-    chunk: int
-    role: str
-    group: int
-    rank: int
-    score: float
+    @property
+    def in_order(self) -> bool:
+        """With ``max_reuse`` a batch depends on all before it."""
+        return self.session.config.mining.max_reuse is not None
 
+    def check(self, wanted: int) -> None:
+        """See :class:`~nextlong.composition.method.Method`."""
+        pool, length = self.session.pool(), self.session.config.length
+        fewest = self.session.config.composition.min_meta_chunks
+        eligible = int((np.diff(pool.first_chunk) >= fewest).sum())
+        if eligible < wanted:
+            raise NextlongError(
+                f"{wanted:,} sequences need as many root documents; of {pool.documents:,} documents only {eligible:,} have "
+                f"{fewest} chunks or more.",
+                (f"Ask for at most {eligible * length:,} tokens at this length, add" if eligible else "Add")
+                + " documents, or take a smaller --granularity.",
+            )
 
-class OutOfCandidates(Exception):
-    """A group needs more negatives than were found at this depth.
+    def units(self, wanted: int) -> Iterator[Unit]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        draw = RootDraw(self.session, self.tokens)
+        self.documents_passed_over = draw.passed_over
+        while roots := draw.take(wanted):
+            yield from (Unit(np.array([root], dtype=np.int64)) for root in roots)
 
-    Attributes:
-        tokens: how many tokens the sequence still lacks.
-    """
+    def search(self, units: Sequence[Unit]) -> Iterator[Searched]:
+        """Enough candidates for each root, as far as lengths guessed from bytes can tell.
 
-    def __init__(self, tokens: int) -> None:
-        super().__init__(tokens)
-        self.tokens = tokens
+        The forecast runs the selection with these lengths, so that nearly all chunks of the sequences, and hardly any
+        others, are tokenised in one go.
+        """
+        roots = [int(unit.documents[0]) for unit in units]
+        for start in range(0, len(roots), _BATCH):
+            yield from self._searched(roots[start : start + _BATCH])
 
-
-def choose_to_fill(
-    candidates: SequenceFilter, meta_lengths: Sequence[int], length_of: Callable[[int], int], content: int
-) -> list[list[Negative]]:
-    """Token-exact mode: negatives for each group, best first, that fill ``content`` tokens or a little more.
-
-    The surplus belongs to the last negative of the last group, which is cut.
-
-    Args:
-        candidates: the sequence's filter.
-        meta_lengths: tokens of each meta-chunk.
-        length_of: tokens of a chunk.
-        content: tokens of the sequence without its begin and end tokens.
-
-    Raises:
-        OutOfCandidates: some group ran out.
-    """
-    groups = len(meta_lengths)
-    budget = content - sum(meta_lengths)
-    chosen: list[list[Negative]] = [[] for _ in range(groups)]
-    spent = 0
-    for group in range(groups):
-        last = group == groups - 1
-        share = budget * (group + 1) // groups
-        while spent < share:
-            negative = candidates.next(group)
-            if negative is None:
-                raise OutOfCandidates(budget - spent)
-            length = length_of(negative.chunk)
-            if spent + length > share and not last:
-                break  # what is left goes to the next group: an early overdraft could push out the last meta-chunk
-            candidates.take(group, negative)
-            chosen[group].append(negative)
-            spent += length
-    return chosen
-
-
-def add_to_last(candidates: SequenceFilter, chosen: list[list[Negative]], lacking: int) -> None:
-    """One more negative for the last group, where joining saved tokens that the lengths had counted.
-
-    Raises:
-        OutOfCandidates: there is none.
-    """
-    group = len(chosen) - 1
-    negative = candidates.next(group)
-    if negative is None:
-        raise OutOfCandidates(lacking)
-    candidates.take(group, negative)
-    chosen[group].append(negative)
-
-
-def paper_k(
-    length: int, characters: int, meta_chunks: int, granularity: int, characters_per_token: float, oversampling: float
-) -> int:
-    """The paper's negatives per meta-chunk: ``k = (T·E·w - S) / (p·s)``, rounded down; below 1 the document is no root."""
-    return int((length * characters_per_token * oversampling - characters) // (meta_chunks * granularity))
-
-
-def choose_k(candidates: SequenceFilter, meta_chunks: int, k: int, fewer: bool = False) -> list[list[Negative]]:
-    """Paper mode: k negatives for each group, best first.
-
-    Args:
-        candidates: the sequence's filter.
-        meta_chunks: how many groups there are.
-        k: negatives for each.
-        fewer: take what there is where there are not k; the text may be long enough even so.
-
-    Raises:
-        OutOfCandidates: some group ran out.
-    """
-    chosen: list[list[Negative]] = []
-    for group in range(meta_chunks):
-        chosen.append([])
-        while len(chosen[group]) < k:
-            negative = candidates.next(group)
-            if negative is None and fewer:
+    def compose(self, unit: Unit, found: Neighbours | None) -> Iterator[Draft]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        assert found is not None
+        mining, paper = self.session.config.mining, self._in_paper_mode
+        searches = 0
+        while True:
+            candidates = SequenceFilter(self.session.pool(), found, mining, self.usage)
+            all_seen = not may_hold_more(self.session.pool(), found, mining)
+            try:
+                order, ends = self._paper(found, candidates, all_seen) if paper else self._token_exact(found, candidates)
                 break
-            if negative is None:
-                raise OutOfCandidates(0)
-            candidates.take(group, negative)
-            chosen[group].append(negative)
-    return chosen
+            except OutOfCandidates as error:
+                if all_seen:
+                    raise self._pool_exhausted(found, candidates, error.tokens) from error
+                (found,) = self._find([found.root], found.depth * _DEEPER)
+                searches += 1
+        yield Draft(order, ends, found.root, passed_over=candidates.passed_over, searched_deeper=searches > 0)
 
+    def failures(self, sequence: dict[str, Any]) -> Iterator[str]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        yield from broken_promises(self.session, sequence)
 
-def arranged(
-    meta_chunks: Sequence[int],
-    chosen: Sequence[Sequence[Negative]],
-    position: Literal["head", "tail", "random"],
-    key: Sequence[int],
-    cut_last: bool,
-) -> list[Placed]:
-    """The chunks in the order of the sequence.
+    def shortage(self, wanted: int, made: int, discarded: int) -> NextlongError:
+        """See :class:`~nextlong.composition.method.Method`."""
+        length = self.session.config.length
+        amounts = self.documents_passed_over.copy()
+        amounts["fell short of the length in paper mode"] = discarded
+        reasons = ", ".join(f"{reason}: {amount:,}" for reason, amount in sorted(amounts.items()))
+        return NextlongError(
+            f"{wanted:,} sequences of {format_length(length)} tokens need as many root documents, and only {made:,} of "
+            f"{self.session.pool().documents:,} documents can be one ({reasons}).",
+            (f"Ask for at most {made * length:,} tokens, add" if made else "Add")
+            + " documents, or change the length, the granularity, or max_root_fraction.",
+        )
 
-    Args:
-        meta_chunks: chunk ordinals.
-        chosen: the negatives of each.
-        position: where a meta-chunk stands among its negatives.
-        key: what makes ``random`` random: the seed and the root document's key.
-        cut_last: the sequence's last negative will be cut, so it stands at the very end wherever the meta-chunk does.
-    """
-    generator = np.random.default_rng(list(key))
-    order: list[Placed] = []
-    for group, (meta, negatives) in enumerate(zip(meta_chunks, chosen, strict=True)):
-        whole = len(negatives) - (1 if cut_last and group == len(chosen) - 1 else 0)
-        place = {"head": 0, "tail": whole, "random": int(generator.integers(whole + 1))}[position]
-        placed = [Placed(negative.chunk, "negative", group, negative.rank, negative.score) for negative in negatives]
-        order += [*placed[:place], Placed(int(meta), "meta", group, 0, 1.0), *placed[place:]]
-    return order
+    @property
+    def _in_paper_mode(self) -> bool:
+        return self.session.config.composition.mode == "paper"
+
+    def _find(self, roots: Sequence[int], depth: int) -> list[Neighbours]:
+        return find_neighbours(
+            self.session.pool(), roots, depth, self.session.config.mining.negatives, self.session.config.seed
+        )
+
+    def _searched(self, roots: list[int]) -> list[Searched]:
+        pool, mining = self.session.pool(), self.session.config.mining
+        done: dict[int, Searched] = {}
+        todo, depth = roots, max(self._depth(root) for root in roots)
+        while todo:
+            short = []
+            for some in self._batches(todo, depth):
+                for found in self._find(some, depth):
+                    forecast = self._forecast(found)
+                    if forecast is None and may_hold_more(pool, found, mining):
+                        short.append(found.root)
+                    else:
+                        done[found.root] = Searched(found, np.array(sorted(forecast or ()), dtype=np.int64))
+            todo, depth = short, depth * _DEEPER
+        return [done[root] for root in roots]
+
+    def _batches(self, roots: list[int], depth: int) -> Iterator[list[int]]:
+        """Roots whose candidates together are no more than memory should hold."""
+        pool = self.session.pool()
+        batch: list[int] = []
+        held = 0
+        for root in roots:
+            candidates = len(pool.chunks_of(root)) * min(depth, pool.chunks)
+            if batch and held + candidates > _MOST_CANDIDATES:
+                yield batch
+                batch, held = [], 0
+            batch.append(root)
+            held += candidates
+        if batch:
+            yield batch
+
+    def _depth(self, root: int) -> int:
+        """How deep to search for each meta-chunk of a root: all groups may want the same neighbours."""
+        pool, config = self.session.pool(), self.session.config
+        metas = pool.chunks_of(root)
+        if self._in_paper_mode:
+            needed = negatives_in_paper_mode(pool, root, config) * len(metas)
+        else:
+            bytes_per_token = pool.bytes_of(metas).sum() / max(1, self.tokens.lengths(metas).sum())
+            chunk_tokens = pool.characters / pool.chunks / bytes_per_token
+            needed = math.ceil(config.length / max(1.0, chunk_tokens))
+        return math.ceil(needed * _SURPLUS) + _SURPLUS_CHUNKS + len(metas) + config.mining.range_min
+
+    def _forecast(self, found: Neighbours) -> set[int] | None:
+        """The chunks that the sequence will use, nearly; None if the candidates do not suffice."""
+        pool, config = self.session.pool(), self.session.config
+        candidates = SequenceFilter(pool, found, config.mining)
+        meta_lengths = self.tokens.lengths(found.meta_chunks)
+        bytes_per_token = pool.bytes_of(found.meta_chunks).sum() / max(1, int(meta_lengths.sum()))
+        everything = np.unique(np.concatenate(found.chunks))
+        guessed = np.maximum(1, pool.bytes_of(everything) / bytes_per_token).astype(np.int64)
+        length_of = dict(zip(everything.tolist(), guessed.tolist(), strict=True))
+        try:
+            if self._in_paper_mode:
+                chosen = choose_k(candidates, len(found.meta_chunks), negatives_in_paper_mode(pool, found.root, config))
+            else:
+                chosen = choose_to_fill(candidates, meta_lengths.tolist(), length_of.__getitem__, self.session.content)
+        except OutOfCandidates:
+            return None
+        return set(found.meta_chunks.tolist()) | {negative.chunk for group in chosen for negative in group}
+
+    def _token_exact(self, found: Neighbours, candidates: SequenceFilter) -> tuple[list[Placed], Ends]:
+        store, content = self.tokens.store, self.session.content
+        everything = np.unique(np.concatenate([found.meta_chunks, *found.chunks]))
+        lengths = dict(zip(everything.tolist(), store.stored_lengths(everything).tolist(), strict=True))
+
+        def length_of(chunk: int) -> int:
+            if lengths[chunk] < 0:
+                lengths[chunk] = int(store.lengths(np.array([chunk]))[0])
+            return int(lengths[chunk])
+
+        meta_lengths = [length_of(meta) for meta in found.meta_chunks.tolist()]
+        chosen = choose_to_fill(candidates, meta_lengths, length_of, content)
+        while True:
+            order = self._arranged(found, chosen, cut_last=True)
+            ends = self._ends(order)
+            if ends[-2] >= content:  # joining added tokens that the lengths had not counted
+                chosen[-1].pop()
+                if not chosen[-1]:
+                    root = self.session.pool().document_ids(np.array([found.root]))[0]
+                    raise NextlongError(f"Root document {root!r} leaves no room for a negative.", "Lower max_root_fraction.")
+            elif ends[-1] >= content:
+                return order, ends
+            else:
+                add_to_last(candidates, chosen, content - int(ends[-1]))
+
+    def _paper(self, found: Neighbours, candidates: SequenceFilter, all_seen: bool) -> tuple[list[Placed], Ends]:
+        k = negatives_in_paper_mode(self.session.pool(), found.root, self.session.config)
+        order = self._arranged(found, choose_k(candidates, len(found.meta_chunks), k, fewer=all_seen), cut_last=False)
+        return order, self._ends(order)
+
+    def _arranged(self, found: Neighbours, chosen: list[list[Negative]], cut_last: bool) -> list[Placed]:
+        config = self.session.config
+        key = (config.seed, int(self.session.pool().keys[found.root]))
+        return arranged(found.meta_chunks.tolist(), chosen, config.composition.position, key, cut_last)
+
+    def _ends(self, order: list[Placed]) -> Ends:
+        return self.tokens.join(np.array([place.chunk for place in order], dtype=np.int64))[1]
+
+    def _pool_exhausted(self, found: Neighbours, candidates: SequenceFilter, tokens: int) -> NextlongError:
+        pool, length = self.session.pool(), self.session.config.length
+        root = pool.document_ids(np.array([found.root]))[0]
+        lengths: Ordinals = self.tokens.lengths(found.meta_chunks)
+        characters = tokens * pool.characters_of(found.root) / max(1, int(lengths.sum()))
+        passed_over = [(name, amount) for name, amount in candidates.passed_over.most_common() if amount]
+        why = ", ".join(f"{amount:,} {REASONS[name]}" for name, amount in passed_over)
+        loosen = [name for name, _ in passed_over if name in OPTIONAL_REASONS]
+        return NextlongError(
+            f"The pool has run out: the sequence of root document {root!r} lacks {tokens:,} of {length:,} "
+            f"tokens, about {format_count(characters)} characters of text (passed over: {why or 'nothing'}).",
+            (f"Loosen {' and '.join(loosen)}, or add" if loosen else "Add")
+            + " that much text to the corpus, or ask for a shorter length.",
+        )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nextlong.config import DatasetConfig
+from nextlong.dataset import layout
 from nextlong.pool.pool import Pool, open_pool
 from nextlong.tokenization.joins import Joiner
 from nextlong.tokenization.store import TokenStore, open_joiner
@@ -57,6 +58,11 @@ class Session:
         """The tokens at the end of every sequence: one or none."""
         identity = self.joiner().tokenizer.eos_id
         return [identity] if self.config.composition.eos and identity is not None else []
+
+    @property
+    def sequences_per_shard(self) -> int:
+        """How many sequences make a shard of the dataset."""
+        return layout.sequences_per_shard(self.config.length)
 
     @property
     def content(self) -> int:

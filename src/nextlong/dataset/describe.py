@@ -14,7 +14,7 @@ import nextlong
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, config_hash
 from nextlong.dataset import layout
-from nextlong.dataset.roots import RootDraw
+from nextlong.dataset.compose import COUNTED
 from nextlong.errors import NextlongError
 from nextlong.execution.files import atomic, read_description, write_description
 from nextlong.execution.run import Run
@@ -22,15 +22,13 @@ from nextlong.execution.tasks import Receipt
 from nextlong.formats.registry import FORMATS
 from nextlong.sizes import format_length
 
-_ADDED_UP = ("meta_chunks", "negatives", "discarded", "searched_deeper")
-
 # Ranks at which the summary gives the mean similarity.
 _SHOWN_RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-def describe(run: Run, session: Session, draw: RootDraw, composed: Sequence[Receipt], written: Sequence[Receipt]) -> None:
+def describe(run: Run, session: Session, planned: Receipt, composed: Sequence[Receipt], written: Sequence[Receipt]) -> None:
     """Write ``README.md``, then ``dataset.yaml``, which makes the dataset finished."""
-    content = _description(session, draw, composed, written)
+    content = _description(session, planned, composed, written)
     with atomic(run.folder / layout.CARD) as temporary:
         temporary.write_text(card(content, session), encoding="utf-8")
     write_description(run.folder / layout.DESCRIPTION, content)
@@ -49,14 +47,14 @@ def load_dataset_card(folder: str | Path) -> dict[str, Any]:
 
 
 def _description(
-    session: Session, draw: RootDraw, composed: Sequence[Receipt], written: Sequence[Receipt]
+    session: Session, planned: Receipt, composed: Sequence[Receipt], written: Sequence[Receipt]
 ) -> dict[str, Any]:
     pool, tokenizer = session.pool(), session.joiner().tokenizer
     passed_over: Counter[str] = Counter()
     for receipt in composed:
         passed_over.update(receipt.info["passed_over"])
     sequences = sum(receipt.rows for receipt in composed)
-    counts = {name: sum(receipt.info[name] for receipt in composed) for name in _ADDED_UP}
+    counts = {name: sum(receipt.info[name] for receipt in composed) for name in COUNTED}
     checksums = [receipt.checksums() for receipt in (*composed, *written)]
     return {
         "id": config_hash(checksums),
@@ -75,7 +73,7 @@ def _description(
         "counts": {"sequences": sequences, "tokens": sequences * session.config.length, **counts},
         "similarity_by_rank": _similarity_by_rank(composed),
         "candidates_passed_over": {name: amount for name, amount in passed_over.items() if amount},
-        "documents_passed_over": {name: amount for name, amount in sorted(draw.passed_over.items()) if amount},
+        "documents_passed_over": planned.info["documents_passed_over"],
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 DESCRIPTION = "dataset.yaml"  # written last: a dataset without it is not finished
 CARD = "README.md"
+UNITS = "units"
 NEIGHBOURS = "neighbours"
 WANTED = "wanted"
 SEQUENCES = "sequences"

@@ -1,33 +1,31 @@
-"""Pool → dataset: root documents are drawn, mined, composed and written, batch by batch."""
+"""Pool → dataset: a method plans units of work; they are mined, composed and written, batch by batch."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from filelock import FileLock
 
+from nextlong.composition.fill import chunks_of
+from nextlong.composition.method import Unit
+from nextlong.composition.registry import make_method, method_options, method_version
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, config_hash
-from nextlong.dataset import compose, layout, mine, write
+from nextlong.dataset import compose, layout, mine, plan, write
 from nextlong.dataset.describe import describe
-from nextlong.dataset.roots import RootDraw
-from nextlong.errors import NextlongError, UsageError
-from nextlong.execution.files import explained, remove_leftovers
+from nextlong.errors import UsageError
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed, refuse_foreign
 from nextlong.execution.tasks import Receipt, Task
 from nextlong.formats.registry import check_merge, token_dtype
 from nextlong.formats.shards import write_all
+from nextlong.pool.derived import derive
 from nextlong.pool.pool import Ordinals, Pool
-from nextlong.sizes import format_length
-from nextlong.tokenization import store as token_store
+from nextlong.tokenization.fill import fill
 from nextlong.tokenization.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -50,6 +48,7 @@ def check_request(config: DatasetConfig, folder: Path) -> Tokenizer:
         NextlongError: the tokenizer cannot be loaded.
     """
     sequences_wanted(config)
+    method_options(config)
     if config.tokenizer is None:
         raise UsageError(
             "No tokenizer is given.", "Name the tokenizer of the model to be trained: --tokenizer FOLDER_OR_NAME."
@@ -85,14 +84,16 @@ def synthesize_from(
         config = config.model_copy(update={"tokenizer": str(Path(spec).absolute())})
     pool = Pool(pool.folder)  # as it is now, if it was made again since the caller opened it
     session = Session(folder, pool.folder, pool.id, config.tokenizer or "", tokenizer.fingerprint, config)
-    _check_possible(session, wanted)
-    plan = {
+    if session.content < 1:
+        raise UsageError(f"A length of {config.length} tokens leaves no room for text.")
+    make_method(session).check(wanted)
+    described = {
         "kind": "dataset",
         "config": config.model_dump(mode="json", exclude={"tokenizer"}),  # its fingerprint counts, not its path
         "pool": pool.id,
         "tokenizer": tokenizer.fingerprint,
     }
-    with claimed(folder, plan, layout.DESCRIPTION, overwrite, progress, inside=(layout.POOL,)):
+    with claimed(folder, described, layout.DESCRIPTION, overwrite, progress, inside=(layout.POOL,)):
         run = Run(folder, executor, progress)
         if not session.joiner().local:
             progress.say(
@@ -101,91 +102,91 @@ def synthesize_from(
         _Synthesis(run, session, tokenizer, wanted).do()
 
 
-def _check_possible(session: Session, wanted: int) -> None:
-    pool, length = session.pool(), session.config.length
-    if session.content < 1:
-        raise UsageError(f"A length of {length} tokens leaves no room for text.")
-    eligible = int((np.diff(pool.first_chunk) >= session.config.composition.min_meta_chunks).sum())
-    if eligible < wanted:
-        raise NextlongError(
-            f"{wanted:,} sequences need as many root documents; of {pool.documents:,} documents only {eligible:,} have "
-            f"{session.config.composition.min_meta_chunks} chunks or more.",
-            (f"Ask for at most {eligible * length:,} tokens at this length, add" if eligible else "Add")
-            + " documents, or take a smaller --granularity.",
-        )
-
-
 class _Synthesis:
     """The stages of one dataset."""
 
     def __init__(self, run: Run, session: Session, tokenizer: Tokenizer, wanted: int) -> None:
         self.run, self.session, self.wanted = run, session, wanted
         self.fingerprint = config_hash(session.pool_id, tokenizer.fingerprint)
-        self.draw = RootDraw(session, self._tokenize)
+        self.version = config_hash(self.fingerprint, method_version(session.config))
+        self.method = make_method(session)
 
     def do(self) -> None:
-        """All stages. A sequence that paper mode discards is replaced by the one of the next root."""
-        batches: dict[str, list[int]] = {}
-        mined: list[Receipt] = []
-        composed: list[Receipt] = []
-        made = 0
-        while made < self.wanted:
-            roots = self.draw.take(self.wanted - made)
-            if not roots:
-                raise self._too_few_roots(made, sum(receipt.info["discarded"] for receipt in composed))
-            size = layout.sequences_per_shard(self.session.config.length)
-            for start in range(0, len(roots), size):
-                batches[f"{len(batches):05d}"] = roots[start : start + size]
+        """All stages. A sequence that was discarded is replaced: more is planned, which leaves what is done as it is."""
+        for derived in self.method.derived():
+            derive(self.run, self.session.pool(), derived)
+        asked, made, exhausted = self.wanted, 0, False
+        while True:
+            planned = self._plan(asked)
+            exhausted = planned.rows < asked
+            batches = self._batches()
             mined = self._mine(batches)
-            self._tokenize(self._wanted_chunks(mined))
             composed = self._compose(batches, mined)
             made = sum(receipt.rows for receipt in composed)
-        self.run.clear(mined, layout.NEIGHBOURS, layout.WANTED)
+            if made >= self.wanted:
+                break
+            if exhausted:
+                self.method.documents_passed_over.update(planned.info["documents_passed_over"])
+                raise self.method.shortage(self.wanted, made, sum(receipt.info["discarded"] for receipt in composed))
+            asked += self.wanted - made
+        self.run.clear([planned], layout.UNITS)
+        if mined:
+            self.run.clear(mined, layout.NEIGHBOURS, layout.WANTED)
+        else:
+            self.run.drop("mine", layout.NEIGHBOURS, layout.WANTED)
         self.run.clear(composed, layout.SEQUENCES)
         self._tokenize(self._used_chunks(composed))
         written = self._write(composed)
         self.session.pool()  # raises if it was made again meanwhile
         if not self.run.worked and all((self.run.folder / name).exists() for name in (layout.DESCRIPTION, layout.CARD)):
             return
-        describe(self.run, self.session, self.draw, composed, written)
+        describe(self.run, self.session, planned, composed, written)
 
-    def _mine(self, batches: dict[str, list[int]]) -> list[Receipt]:
-        config = self.session.config
-        version = config_hash(
-            self.fingerprint, config.length, config.seed, config.mining, config.composition, mine.VERSION, "mine"
+    def _plan(self, wanted: int) -> Receipt:
+        version = config_hash(self.version, wanted, plan.VERSION)
+        return self.run.here(
+            Task("plan", "all", plan.plan, (self.session, wanted, self._tokenize), version, {}), "sequences"
         )
+
+    def _batches(self) -> dict[str, list[Unit]]:
+        units = plan.read_units(self.run.folder / layout.UNITS / "all.arrow")
+        groups = plan.batches(units, self.session.sequences_per_shard)
+        return {f"{number:05d}": group for number, group in enumerate(groups)}
+
+    def _mine(self, batches: dict[str, list[Unit]]) -> list[Receipt]:
+        """Search, and put into the token store what the sequences will use."""
+        if not self.method.SEARCHES:
+            documents = [plan.documents_of(units) for units in batches.values()]
+            if documents:
+                self._tokenize(chunks_of(self.session, np.concatenate(documents)))
+            return []
+        version = config_hash(self.version, mine.VERSION)
         tasks = [
-            Task("mine", batch, mine.mine, (self.session, batch, roots), version, {"roots": config_hash(roots)})
-            for batch, roots in batches.items()
+            Task("mine", batch, mine.mine, (self.session, batch, units), version, {"units": _hash(units)})
+            for batch, units in batches.items()
         ]
-        return self.run.stage(tasks, "roots", _total(batches))
+        mined = self.run.stage(tasks, "units", sum(map(len, batches.values()))) if tasks else []
+        if mined:
+            self._tokenize(self._wanted_chunks(mined))
+        return mined
 
-    def _compose(self, batches: dict[str, list[int]], mined: Sequence[Receipt]) -> list[Receipt]:
-        config = self.session.config
-        version = config_hash(
-            self.fingerprint, config.length, config.seed, config.mining, config.composition, compose.VERSION
-        )
-        if config.mining.max_reuse is not None:
-            return self._compose_in_order(batches, mined, version)
-        tasks, first = [], 0
-        for (batch, roots), receipt in zip(batches.items(), mined, strict=True):
-            arguments = (self.session, batch, first, None)
-            tasks.append(Task("compose", batch, compose.compose, arguments, version, receipt.checksums()))
-            first += len(roots)
-        return self.run.stage(tasks, "sequences", _total(batches))
-
-    def _compose_in_order(self, batches: dict[str, list[int]], mined: Sequence[Receipt], version: str) -> list[Receipt]:
-        """With ``max_reuse`` a batch depends on all before it."""
-        receipts: list[Receipt] = []
+    def _compose(self, batches: dict[str, list[Unit]], mined: Sequence[Receipt]) -> list[Receipt]:
+        version = config_hash(self.version, compose.VERSION)
+        found = {receipt.name: receipt.checksums() for receipt in mined}
+        tasks, receipts, first = [], [], 0
         before: tuple[tuple[Path, str], ...] = ()
-        first = 0
-        for (batch, roots), receipt in zip(batches.items(), mined, strict=True):
-            inputs = {**receipt.checksums(), "before": config_hash([check for _, check in before])}
-            task = Task("compose", batch, compose.compose, (self.session, batch, first, before), version, inputs)
-            receipts += self.run.stage([task], "sequences", len(roots))
-            before += tuple((self.run.folder / path, check) for path, check in receipts[-1].checksums().items())
-            first += len(roots)
-        return receipts
+        for batch, units in batches.items():
+            inputs = {"units": _hash(units), **found.get(batch, {})}
+            sequences = sum(unit.sequences for unit in units)
+            if self.method.in_order:
+                inputs["before"] = config_hash([check for _, check in before])
+            arguments = (self.session, batch, units, first, before if self.method.in_order else None)
+            tasks.append(Task("compose", batch, compose.compose, arguments, version, inputs))
+            if self.method.in_order:
+                receipts += self.run.stage(tasks[-1:], "sequences", sequences)
+                before += tuple((self.run.folder / path, check) for path, check in receipts[-1].checksums().items())
+            first += sequences
+        return receipts or (self.run.stage(tasks, "sequences", first) if tasks else [])
 
     def _write(self, composed: Sequence[Receipt]) -> list[Receipt]:
         config = self.session.config
@@ -210,54 +211,9 @@ class _Synthesis:
         ]
         return np.unique(np.concatenate(used))
 
-    def _tokenize(self, chunks: Ordinals) -> None:
-        """Put chunks into the pool's token store. Another dataset of the same pool may be doing the same: one waits."""
-        pool, store = self.session.pool(), self.session.store()
-        if not len(store.missing(chunks)):
-            return
-        with _held(store.folder):
-            store = self.session.store()  # what the other one made is there now
-            lacking = store.missing(chunks)
-            tasks = []
-            for shard, rows in token_store.grouped(pool, lacking):
-                path = token_store.part_path(store, pool, shard)
-                arguments = (pool.folder, pool.id, self.session.joiner_arguments, shard, np.sort(rows), path)
-                inputs = {"rows": config_hash(np.sort(rows).tolist())}
-                tasks.append(Task(token_store.STAGE, path.stem, token_store.tokenize, arguments, self.fingerprint, inputs))
-            if tasks:
-                self.run.add(tasks, "chunks", len(lacking), store.folder)
-
-    def _too_few_roots(self, made: int, discarded: int) -> NextlongError:
-        length = self.session.config.length
-        amounts = self.draw.passed_over + Counter({"fell short of the length in paper mode": discarded})
-        reasons = ", ".join(f"{reason}: {amount:,}" for reason, amount in sorted(amounts.items()))
-        return NextlongError(
-            f"{self.wanted:,} sequences of {format_length(length)} tokens need as many root documents, and only {made:,} of "
-            f"{self.session.pool().documents:,} documents can be one ({reasons}).",
-            (f"Ask for at most {made * length:,} tokens, add" if made else "Add")
-            + " documents, or change the length, the granularity, or max_root_fraction.",
-        )
+    def _tokenize(self, chunks: Ordinals) -> bool:
+        return fill(self.run, self.session.pool(), self.session.joiner_arguments, chunks)
 
 
-@contextmanager
-def _held(store: Path) -> Iterator[None]:
-    """Hold the token store, which lies in the pool, for writing.
-
-    Raises:
-        NextlongError: the pool cannot be written.
-    """
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(store / ".lock")
-        lock.acquire()
-    except OSError as error:
-        raise explained(error, store) from error
-    try:
-        remove_leftovers(store)  # of a run that was killed; the dataset's own are not here
-        yield
-    finally:
-        lock.release()
-
-
-def _total(batches: dict[str, list[int]]) -> int:
-    return sum(len(roots) for roots in batches.values())
+def _hash(units: Sequence[Unit]) -> str:
+    return config_hash([[unit.documents.tolist(), unit.sequences, unit.topic] for unit in units])

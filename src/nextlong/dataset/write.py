@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 
 from nextlong.composition.session import Session
 from nextlong.dataset import layout
-from nextlong.dataset.compose import joined
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
 from nextlong.formats.registry import token_dtype
@@ -54,7 +53,9 @@ def row_table(sequences: pa.Table, length: int) -> pa.Table:
 
 def row_tokens(session: Session, store: TokenStore, chunks: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
     """The tokens of a whole row: the begin token, the chunks joined and cut to length, the end token. int32."""
-    tokens = joined(session, store, chunks)[0][: session.content]
+    pool = session.pool()
+    joined, _ = session.joiner().join(store.units(chunks), lambda place: pool.texts(chunks[place : place + 1])[0])
+    tokens = joined[: session.content]
     return np.concatenate([session.bos, tokens, session.eos]).astype(np.int32)
 
 

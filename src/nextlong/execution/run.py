@@ -84,13 +84,34 @@ class Run:
         """Remove what other tasks than these ever wrote to the stage's folders, and their receipts."""
         self.ledger.keep_only(receipts[0].stage, receipts, *folders)
 
-    def add(self, tasks: Sequence[Task], unit: str, total: int, folder: Path) -> list[Receipt]:
-        """Do tasks whose outputs and receipts belong to another folder, as one more stage of this run."""
+    def drop(self, stage: str, *folders: str) -> None:
+        """Remove all that a stage ever wrote to its folders, and its receipts: it is not part of this configuration."""
+        self.ledger.keep_only(stage, [], *folders)
+
+    def add(self, tasks: Sequence[Task], unit: str, total: int | None, folder: Path) -> None:
+        """Do tasks whose outputs and receipts belong to another folder, as one more stage of this run.
+
+        Tasks with a valid receipt there are left out.
+        """
+        ledger = Ledger(folder)
+        todo = [task for task in tasks if ledger.receipt(task) is None]
+        if not todo:
+            return
         started = time.perf_counter()
         with self.progress.stage(tasks[0].stage, total, unit) as show:
-            done = self.executor.map(perform, [(task, folder) for task in tasks], show)
-        self._write_metrics(tasks[0].stage, unit, done, 0, time.perf_counter() - started)
-        return done
+            done = self.executor.map(perform, [(task, folder) for task in todo], show)
+        self._write_metrics(tasks[0].stage, unit, done, len(tasks) - len(todo), time.perf_counter() - started)
+
+    def here(self, task: Task, unit: str) -> Receipt:
+        """Do one task in this process, if it has no valid receipt. Its function may itself run stages."""
+        receipt = self.ledger.receipt(task)
+        if receipt is None:
+            self.worked = True
+            started = time.perf_counter()
+            receipt = perform(task, self.folder)
+            self._write_metrics(task.stage, unit, [receipt], 0, time.perf_counter() - started)
+            self.progress.say(f"{task.stage:<12} {receipt.rows:,} {unit}")
+        return receipt
 
     def _write_metrics(self, stage: str, unit: str, done: list[Receipt], skipped: int, seconds: float) -> None:
         line = {

@@ -18,6 +18,7 @@ from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed
 from nextlong.execution.tasks import Receipt, Task
 from nextlong.pool import catalog, embed, fingerprints, indexing, ingest, layout
+from nextlong.pool.derived import remove_outdated
 from nextlong.pool.pool import Pool
 from nextlong.tokenization.tokenizer import load_tokenizer
 
@@ -55,7 +56,7 @@ def build(
         "config": config.model_dump(mode="json", exclude={"corpus": {"inputs"}}),
         "sources": {source.name: source.fingerprint for source in sources},
     }
-    with claimed(folder, plan, layout.DESCRIPTION, overwrite, progress, inside=(layout.TOKENS,)):
+    with claimed(folder, plan, layout.DESCRIPTION, overwrite, progress, inside=(layout.TOKENS, layout.DERIVED)):
         run = Run(folder, executor, progress)
         ingested = _ingest(run, config, sources, strict)
         described = _catalog(run, ingested)
@@ -211,4 +212,5 @@ def _describe(
     for store in (run.folder / layout.TOKENS).glob("*"):
         if not store.name.startswith(content["chunks_id"]):  # tokens of chunks that are no more
             shutil.rmtree(store)
+    remove_outdated(run.folder, content["id"])
     write_description(run.folder / layout.DESCRIPTION, content)

@@ -12,6 +12,7 @@ ENCODER = "encoder"
 VECTORS = "vectors"
 INDEX = "index"
 TOKENS = "tokens"
+DERIVED = "derived"  # what some methods need, made when first asked for
 
 # Shards are cut at document borders when they hold this many characters: some 8,000 chunks, which an encoder of any
 # speed does in seconds to minutes, so that a kill loses little and all cores have work.

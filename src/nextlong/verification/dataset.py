@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from nextlong.composition.method import Method
+from nextlong.composition.registry import make_method
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, validated
 from nextlong.dataset import layout
@@ -110,7 +112,7 @@ def _verify_shard(session: Session, name: str, first: int) -> _Shard:
     """Verify a shard whose first row is the dataset's row ``first``."""
     sequences = session.folder / layout.SEQUENCES / f"{name}.parquet"
     written, rows = read_rows(session.folder / layout.TOKENS, session.config.format, name, first)
-    shard = _Shard()
+    shard, method = _Shard(), make_method(session)
     for number, sequence in enumerate(_sequences(sequences)):
         row = next(rows, None)
         where = f"{written}, row {number} ({sequence['id']})"
@@ -118,7 +120,7 @@ def _verify_shard(session: Session, name: str, first: int) -> _Shard:
             shard.failures.append(Failure(where, f"it is {row.id if row else 'missing'}, not {sequence['id']}"))
             break
         if len(shard.failures) < _MOST_FAILURES_PER_SHARD:
-            shard.failures += [Failure(where, what) for what in _failures(session, sequence, row)]
+            shard.failures += [Failure(where, what) for what in _failures(session, method, sequence, row)]
         shard.ids.append(sequence["id"])
         shard.roots.append(sequence["root"])
         shard.metas += sum(span["role"] == "meta" for span in sequence["spans"])
@@ -130,7 +132,7 @@ def _verify_shard(session: Session, name: str, first: int) -> _Shard:
     return shard
 
 
-def _failures(session: Session, sequence: dict[str, Any], written: WrittenRow) -> Iterator[str]:
+def _failures(session: Session, method: Method, sequence: dict[str, Any], written: WrittenRow) -> Iterator[str]:
     row, length = Row(sequence, written.content), session.config.length
     own, spans, chunks = sequence["spans"], written.spans, session.pool().chunks
     strange = [span["chunk"] for span in own if not 0 <= span["chunk"] < chunks]
@@ -142,7 +144,7 @@ def _failures(session: Session, sequence: dict[str, Any], written: WrittenRow) -
     if spans is not None and spans != own:
         place = next((place for place, pair in enumerate(zip(spans, own, strict=False)) if pair[0] != pair[1]), len(own))
         yield f"its spans are not those in {layout.SEQUENCES}/: span {place} of {len(spans)} differs"
-    yield from row_failures(session, row)
+    yield from row_failures(session, method, row)
     if own:
         yield from token_failures(session, row)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 import nextlong
-from nextlong.dataset.roots import draw_order
+from nextlong.composition.roots import draw_order
 from nextlong.pool.catalog import document_key
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
-from nextlong.composition.nextlong import paper_k
+from nextlong.composition.negatives import paper_k
 from nextlong.composition.session import Session
+from nextlong.composition.tokens import ChunkTokens
 from nextlong.config import DatasetConfig
 from nextlong.pool.pool import Ordinals, Pool
 
@@ -64,15 +65,15 @@ class RootDraw:
         passed_over: reason → how many documents were drawn and not taken for it.
     """
 
-    def __init__(self, session: Session, tokenize: Callable[[Ordinals], None]) -> None:
+    def __init__(self, session: Session, tokens: ChunkTokens) -> None:
         """Begin a draw.
 
         Args:
             session: the dataset.
-            tokenize: puts chunks into the token store.
+            tokens: counts the tokens of chunks.
         """
         self.passed_over: Counter[str] = Counter()
-        self._session, self._tokenize = session, tokenize
+        self._session, self._tokens = session, tokens
         self._documents = self._candidates()
         self._ready: list[int] = []
 
@@ -123,9 +124,7 @@ class RootDraw:
             return documents
         pool = self._session.pool()
         chunks = [pool.chunks_of(document) for document in documents]
-        self._tokenize(np.concatenate(chunks))
-        store = self._session.store()
-        lengths = store.lengths(np.concatenate(chunks))
+        lengths = self._tokens.lengths(np.concatenate(chunks))
         sums = np.add.reduceat(lengths, np.cumsum([0, *(len(own) for own in chunks[:-1])]))
         fitting = [document for document, tokens in zip(documents, sums.tolist(), strict=True) if tokens <= most]
         self.passed_over["too long"] += len(documents) - len(fitting)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextlong.composition.nextlong import OutOfCandidates, arranged, choose_k, choose_to_fill, paper_k
+from nextlong.composition.negatives import OutOfCandidates, arranged, choose_k, choose_to_fill, paper_k
 from nextlong.mining.filters import Negative
 
 

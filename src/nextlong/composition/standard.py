@@ -1,0 +1,27 @@
+"""``standard``: documents in random order, one after the other, cut to length: what pre-training usually does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nextlong.composition.fill import concatenated, concatenation_units
+from nextlong.composition.method import Draft, Method, Unit
+from nextlong.composition.roots import draw_order
+from nextlong.mining.neighbours import Neighbours
+
+
+class Standard(Method):
+    """Shuffled documents, each once."""
+
+    NAME = "standard"
+    SUMMARY = "documents in random order, one after the other"
+    USES_ONCE = "chunk"
+
+    def units(self, wanted: int) -> Iterator[Unit]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        order = draw_order(self.session.pool().keys, self.session.config.seed)
+        yield from concatenation_units(self, iter(order.tolist()), wanted, self.session.sequences_per_shard)
+
+    def compose(self, unit: Unit, found: Neighbours | None) -> Iterator[Draft]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        yield from concatenated(self, unit)

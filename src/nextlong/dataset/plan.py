@@ -1,0 +1,70 @@
+"""The units of work of a dataset, planned by its method and kept on disk, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from nextlong.composition.method import Unit
+from nextlong.composition.registry import make_method
+from nextlong.composition.session import Session
+from nextlong.dataset import layout
+from nextlong.execution.arrow import open_arrow, write_arrow
+from nextlong.execution.tasks import Outcome
+from nextlong.pool.pool import Ordinals
+from nextlong.records import UNIT_SCHEMA
+
+VERSION = 1
+
+
+def plan(session: Session, wanted: int, put: Callable[[Ordinals], bool]) -> Outcome:
+    """Ask the method for units of ``wanted`` sequences and write ``units/all.arrow``.
+
+    Fewer are written where the pool gives no more.
+
+    Args:
+        session: the dataset.
+        wanted: how many sequences.
+        put: puts chunks into the token store, in parallel.
+    """
+    method = make_method(session, put)
+    rows: dict[str, list[object]] = {name: [] for name in UNIT_SCHEMA.names}
+    made = 0
+    for unit in method.units(wanted) if wanted else ():
+        for name, value in zip(UNIT_SCHEMA.names, (unit.documents, unit.sequences, unit.topic), strict=True):
+            rows[name].append(value)
+        made += unit.sequences
+        if made >= wanted:
+            break
+    path = session.folder / layout.UNITS / "all.arrow"
+    write_arrow(path, pa.record_batch(rows, schema=UNIT_SCHEMA))
+    passed_over = {reason: amount for reason, amount in sorted(method.documents_passed_over.items()) if amount}
+    return Outcome([path], made, {"documents_passed_over": passed_over})
+
+
+def read_units(path: Path) -> list[Unit]:
+    """What :func:`plan` wrote."""
+    batch = open_arrow(path)
+    documents = batch.column("documents")
+    others = zip(batch.column("sequences").to_pylist(), batch.column("topic").to_pylist(), strict=True)
+    return [Unit(documents[row].values.to_numpy(), *other) for row, other in enumerate(others)]
+
+
+def batches(units: list[Unit], sequences: int) -> Iterator[list[Unit]]:
+    """Units in order, grouped so that each group gives about so many sequences."""
+    batch: list[Unit] = []
+    for unit in units:
+        batch.append(unit)
+        if sum(each.sequences for each in batch) >= sequences:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def documents_of(units: list[Unit]) -> Ordinals:
+    """The documents of units, one after the other."""
+    return np.concatenate([unit.documents for unit in units])
