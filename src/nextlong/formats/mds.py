@@ -111,7 +111,7 @@ def write(paths: Sequence[Path], rows: Rows) -> dict[str, Any]:
         offsets.append(offsets[-1] + _SIZES.size + sum(own_sizes) + _LENGTH.size)
     if offsets[-1] > _LARGEST_SHARD:
         raise NextlongError(
-            f"A shard of {len(sizes):,} rows and {sum(map(len, rows.tokens)):,} tokens would have {offsets[-1]:,} bytes, and "
+            f"A shard of {len(sizes):,} rows and {sum(map(len, rows.tokens)):,} tokens would have {offsets[-1]:,} bytes; "
             f"the format mds finds its samples by numbers of 32 bits: a shard cannot have more than {_LARGEST_SHARD:,}.",
             "Make shorter rows, or choose the format parquet.",
         )
