@@ -108,6 +108,11 @@ class MiningConfig(Part):
     Attributes:
         negatives: ``top`` (the most similar), or an ablation: ``random`` chunks of the pool, ``low`` (the least similar),
             ``self-repeat`` (the root document's own chunks again).
+        retrieval: for ``top``, what is similar: ``dense`` (the chunks' vectors), ``bm25`` (their words), or ``hybrid`` (both
+            rankings fused).
+        scorer: re-rank candidates by how much they help a language model to predict the meta-chunk: ``causal-lm:FOLDER``.
+        scorer_depth: how many candidates of each meta-chunk are scored and re-ranked; the others follow in their order.
+        scorer_keep: of those scored, keep ``all``, or only what ``helps`` or ``hurts``.
         range_min: skip this many nearest neighbours.
         range_max: never go deeper than this rank; None is the whole pool.
         max_score: drop neighbours with a similarity above this.
@@ -121,6 +126,10 @@ class MiningConfig(Part):
     """
 
     negatives: Literal["top", "random", "low", "self-repeat"] = "top"
+    retrieval: Literal["dense", "bm25", "hybrid"] = "dense"
+    scorer: str | None = None
+    scorer_depth: int = Field(default=32, gt=0)
+    scorer_keep: Literal["all", "helps", "hurts"] = "all"
     range_min: int = Field(default=0, ge=0)
     range_max: int | None = Field(default=None, gt=0)
     max_score: float | None = None

@@ -8,7 +8,10 @@ import typer
 
 import nextlong
 from nextlong.cli.demo import demo
+from nextlong.cli.export import export
 from nextlong.cli.index import index
+from nextlong.cli.methods import methods
+from nextlong.cli.mix import mix
 from nextlong.cli.options import friendly
 from nextlong.cli.synthesize import synthesize
 from nextlong.cli.verify import verify
@@ -38,8 +41,11 @@ def _common(
 
 app.command()(friendly(index))
 app.command()(friendly(synthesize))
+app.command()(friendly(export))
+app.command()(friendly(mix))
 app.command()(friendly(verify))
 app.command()(friendly(demo))
+app.command()(friendly(methods))
 
 
 def main() -> None:

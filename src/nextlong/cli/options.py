@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
+import yaml
 from rich.console import Console
 
 from nextlong.errors import NextlongError, UsageError
@@ -71,6 +72,26 @@ RecallTarget = Annotated[
     typer.Option(help="Share of exact neighbours that ivf must find. (default: 0.95)", rich_help_panel=_ENCODER),
 ]
 
+Format = Annotated[
+    str | None,
+    typer.Option(help="parquet, jsonl, mds, megatron or numpy. (default: parquet)", rich_help_panel="Output"),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        help="Type of a token in megatron and numpy: uint16, int32 or uint32. (default: the smallest that holds all)",
+        rich_help_panel="Output",
+    ),
+]
+Merge = Annotated[
+    bool | None,
+    typer.Option(
+        "--merge/--no-merge",
+        help="Join the shards to one. (default: as the format's readers want)",
+        rich_help_panel="Output",
+    ),
+]
+
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes. (default: one a core)", rich_help_panel=_RUN)]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Do again what depends on a changed configuration.", rich_help_panel=_RUN)
@@ -118,6 +139,24 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
         inner = given(value) if isinstance(value, dict) else value
         if inner is not None and inner != {}:
             result[name] = inner
+    return result
+
+
+def parsed(assignments: list[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` as a dictionary; values are read as YAML, so that numbers are numbers.
+
+    Raises:
+        UsageError: one is no assignment.
+    """
+    result: dict[str, Any] = {}
+    for each in assignments:
+        name, equals, value = each.partition("=")
+        if not (name and equals):
+            raise UsageError(f"--option {each} is no NAME=VALUE.", "For example: --option min_score=3.0")
+        try:
+            result[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--option {each} has a value that cannot be read: {error}") from error
     return result
 
 

@@ -72,12 +72,13 @@ def print_dataset(folder: Path, card: dict[str, Any], console: Console) -> None:
     rows = [
         ("sequences", f"{counts['sequences']:,} of {format_length(config['length'])} tokens"),
         ("tokens", f"{counts['tokens']:,}"),
-        (
-            "a sequence",
-            f"{counts['meta_chunks'] / sequences:.1f} meta-chunks, {counts['negatives'] / sequences:.1f} negatives",
-        ),
-        ("similarity", ", ".join(f"rank {rank}: {score:.2f}" for rank, score in card["similarity_by_rank"].items())),
+        ("method", config["composition"]["method"]),
+        ("a sequence", _parts_of_a_sequence(counts, sequences)),
+        ("wasted", f"{counts['tokens_wasted']:,} tokens, cut off or left over ({_share(counts):.2%} of those taken up)"),
     ]
+    if card["similarity_by_rank"]:
+        ranks = ", ".join(f"rank {rank}: {score:.2f}" for rank, score in card["similarity_by_rank"].items())
+        rows.append(("similarity", ranks))
     if card["candidates_passed_over"]:
         reasons = [f"{amount:,} {REASONS[name]}" for name, amount in card["candidates_passed_over"].items()]
         rows.append(("passed over", "; ".join(reasons)))
@@ -90,6 +91,19 @@ def print_dataset(folder: Path, card: dict[str, Any], console: Console) -> None:
     _print_rows(console, f"Dataset {folder}", rows)
     print_stages(folder, console)
     print_outline(folder, card, console)
+
+
+def _parts_of_a_sequence(counts: dict[str, int], sequences: int) -> str:
+    documents = f"{counts['documents'] / sequences:.1f} documents"
+    if not counts["meta_chunks"]:
+        return documents
+    return (
+        f"{counts['meta_chunks'] / sequences:.1f} meta-chunks, {counts['negatives'] / sequences:.1f} negatives, {documents}"
+    )
+
+
+def _share(counts: dict[str, int]) -> float:
+    return counts["tokens_wasted"] / max(1, counts["tokens"] + counts["tokens_wasted"])
 
 
 def _print_rows(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
@@ -131,7 +145,8 @@ def print_outline(folder: Path, card: dict[str, Any], console: Console) -> None:
     pool = Pool(pool_folder(folder, card))
     spans = sequence["spans"]
     groups = sorted({span["group"] for span in spans})
-    title = f"Outline of {sequence['id']} (root document {printable(sequence['root'])}, {len(groups)} meta-chunks)"
+    kind = "meta-chunks" if spans[0]["role"] != "document" else "documents"
+    title = f"Outline of {sequence['id']} (root document {printable(sequence['root'])}, {len(groups)} {kind})"
     table = Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, expand=False)
     table.add_column("tokens", style="dim", no_wrap=True, min_width=15)
     table.add_column("role", style="dim", no_wrap=True, min_width=12)
@@ -140,7 +155,7 @@ def print_outline(folder: Path, card: dict[str, Any], console: Console) -> None:
     table.add_column("begins", no_wrap=True, max_width=_EXCERPT)
     for group in groups[:_SHOWN_GROUPS]:
         own = [span for span in spans if span["group"] == group]
-        shown = [span for span in own if span["role"] == "meta" or span["rank"]]
+        shown = [span for span in own if span["role"] != "negative" or span["rank"]]
         hidden = len(shown) - _SHOWN_FIRST - _SHOWN_LAST - 1
         for place, span in enumerate(shown):
             if hidden > 0 and _SHOWN_FIRST < place < len(shown) - _SHOWN_LAST:
@@ -148,11 +163,12 @@ def print_outline(folder: Path, card: dict[str, Any], console: Console) -> None:
                     table.add_row("…", f"{hidden} more", "", "", "")
                 continue
             text = " ".join(pool.texts(np.array([span["chunk"]]))[0][: _EXCERPT * 2].split())
-            meta = span["role"] == "meta"
+            role = span["role"]
+            named = {"meta": "meta-chunk", "negative": f"negative {span['rank']}", "document": "document"}[role]
             table.add_row(
                 f"{span['token_start']:,}-{span['token_end']:,}",
-                Text("meta-chunk" if meta else f"negative {span['rank']}", style="bold" if meta else ""),
-                "" if meta else f"{span['score']:.2f}",
+                Text(named, style="bold" if role == "meta" else ""),
+                f"{span['score']:.2f}" if span["rank"] else "",
                 Text(printable(f"{span['document']}:{span['position']}")),
                 Text(printable(text)),
             )

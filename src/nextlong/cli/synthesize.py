@@ -34,13 +34,27 @@ def synthesize(
         str | None,
         typer.Option(help="Folder, tokenizer.json, Hugging Face name, or tiktoken:ENCODING.", rich_help_panel=_SIZE),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="How; `nextlong methods` lists them. (default: nextlong)", rich_help_panel=_SIZE),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An option of the method itself; may be repeated.", rich_help_panel=_SIZE),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the draw of roots. (default: 0)", rich_help_panel=_SIZE)] = None,
-    format: Annotated[str | None, typer.Option(help="parquet or jsonl. (default: parquet)", rich_help_panel=_SIZE)] = None,
+    format: options.Format = None,
+    dtype: options.Dtype = None,
+    merge: options.Merge = None,
     license: Annotated[
         str | None, typer.Option(help="Licence for the dataset card. (default: unknown)", rich_help_panel=_SIZE)
     ] = None,
     negatives: Annotated[
         str | None, typer.Option(help="top, random, low or self-repeat. (default: top)", rich_help_panel=_MINING)
+    ] = None,
+    retrieval: Annotated[
+        str | None,
+        typer.Option(help="What is similar: dense, bm25 or hybrid. (default: dense)", rich_help_panel=_MINING),
     ] = None,
     range_min: Annotated[int | None, typer.Option(help="Skip so many nearest neighbours.", rich_help_panel=_MINING)] = None,
     range_max: Annotated[int | None, typer.Option(help="Never go deeper than this rank.", rich_help_panel=_MINING)] = None,
@@ -62,6 +76,17 @@ def synthesize(
     keep_near_copies: Annotated[
         bool, typer.Option("--keep-near-copies", help="Drop only exact copies.", rich_help_panel=_MINING)
     ] = False,
+    scorer: Annotated[
+        str | None,
+        typer.Option(help="Re-rank candidates by a language model: causal-lm:FOLDER_OR_NAME.", rich_help_panel=_MINING),
+    ] = None,
+    scorer_depth: Annotated[
+        int | None, typer.Option(help="Candidates of a meta-chunk to re-rank. (default: 32)", rich_help_panel=_MINING)
+    ] = None,
+    scorer_keep: Annotated[
+        str | None,
+        typer.Option(help="Of these, keep all, or what helps or hurts. (default: all)", rich_help_panel=_MINING),
+    ] = None,
     mode: Annotated[
         str | None, typer.Option(help="token-exact or paper. (default: token-exact)", rich_help_panel=_COMPOSITION)
     ] = None,
@@ -117,10 +142,17 @@ def synthesize(
         "roots": roots,
         "tokenizer": tokenizer,
         "seed": seed,
+        "options": options.parsed(option or []),
         "format": format,
+        "dtype": dtype,
+        "merge": merge,
         "license": license,
         "mining": {
             "negatives": negatives,
+            "retrieval": retrieval,
+            "scorer": scorer,
+            "scorer_depth": scorer_depth,
+            "scorer_keep": scorer_keep,
             "range_min": range_min,
             "range_max": range_max,
             "max_score": max_score,
@@ -130,6 +162,7 @@ def synthesize(
             "max_jaccard": max_jaccard,
         },
         "composition": {
+            "method": method,
             "mode": mode,
             "position": position,
             "separator": None if separator is None else separator.replace("\\n", "\n").replace("\\t", "\t"),

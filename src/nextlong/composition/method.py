@@ -171,6 +171,10 @@ class Method(ABC):
         """
         yield from ()
 
+    def promises(self) -> dict[str, str]:
+        """What :meth:`failures` proves, in words, and in what it is counted: ``negatives``, ``documents`` or ``rows``."""
+        return {}
+
     def shortage(self, wanted: int, made: int, discarded: int) -> NextlongError:
         """The error when the pool gives fewer sequences than asked for."""
         length = self.session.config.length

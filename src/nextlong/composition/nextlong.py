@@ -36,7 +36,7 @@ class Nextlong(Method):
     """Each sequence is one root document, cut into meta-chunks, with hard negatives of each meta-chunk."""
 
     NAME = "nextlong"
-    SUMMARY = "a document's chunks, with hard negatives (similar chunks of other documents) between them"
+    SUMMARY = "one short document, cut into meta-chunks, with hard negatives (similar chunks of other documents) of each"
     READS = frozenset(
         [f"mining.{key}" for key in MiningConfig.model_fields]
         + [f"composition.{key}" for key in CompositionConfig.model_fields]
@@ -100,6 +100,15 @@ class Nextlong(Method):
     def failures(self, sequence: dict[str, Any]) -> Iterator[str]:
         """See :class:`~nextlong.composition.method.Method`."""
         yield from broken_promises(self.session, sequence)
+
+    def promises(self) -> dict[str, str]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        proven = {"negatives whose score is their vectors'": "negatives"}
+        if not self._in_paper_mode:
+            proven["rows with every meta-chunk whole, in order and in place, budgets even"] = "rows"
+        if self.session.config.mining.negatives != "self-repeat":
+            proven["negatives, none twice in a row, none of the root document, none a copy"] = "negatives"
+        return proven
 
     def shortage(self, wanted: int, made: int, discarded: int) -> NextlongError:
         """See :class:`~nextlong.composition.method.Method`."""

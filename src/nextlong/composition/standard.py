@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from nextlong.composition.documents import broken_documents
 from nextlong.composition.fill import concatenated, concatenation_units
 from nextlong.composition.method import Draft, Method, Unit
 from nextlong.composition.roots import draw_order
@@ -25,3 +27,11 @@ class Standard(Method):
     def compose(self, unit: Unit, found: Neighbours | None) -> Iterator[Draft]:
         """See :class:`~nextlong.composition.method.Method`."""
         yield from concatenated(self, unit)
+
+    def failures(self, sequence: dict[str, Any]) -> Iterator[str]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        yield from broken_documents(sequence, may_begin_inside=True)
+
+    def promises(self) -> dict[str, str]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        return {"documents in one piece, their chunks in order": "documents"}

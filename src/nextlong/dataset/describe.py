@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 import nextlong
+from nextlong.composition.registry import method_class
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, config_hash
 from nextlong.dataset import layout
@@ -21,6 +22,10 @@ from nextlong.execution.run import Run
 from nextlong.execution.tasks import Receipt
 from nextlong.formats.registry import FORMATS
 from nextlong.sizes import format_length
+
+_BACKGROUND = (
+    "The method and those it is compared with: [NExtLong](https://arxiv.org/abs/2501.12766), Gao et al., ICML 2025."
+)
 
 # Ranks at which the summary gives the mean similarity.
 _SHOWN_RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -97,6 +102,12 @@ def _similarity_by_rank(composed: Sequence[Receipt]) -> dict[int, float]:
     }
 
 
+def _counted_parts(counts: dict[str, int]) -> str:
+    """Rows of the card's table: what sequences consist of."""
+    names = {"meta_chunks": "meta-chunks", "negatives": "negatives"} if counts["meta_chunks"] else {"documents": "documents"}
+    return "\n".join(f"| {shown} | {counts[name]:,} |" for name, shown in names.items())
+
+
 def card(content: dict[str, Any], session: Session) -> str:
     """The dataset card: YAML front matter that the Hugging Face hub reads, then what a person wants to know."""
     config: DatasetConfig = session.config
@@ -113,15 +124,16 @@ def card(content: dict[str, Any], session: Session) -> str:
     if len(sources) > len(listed):
         listed.append(f"- … and {len(sources) - len(listed):,} more, listed in `dataset.yaml`")
     columns = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in form.COLUMNS.items())
+    method = method_class(config.composition.method)
     separator = config.composition.separator.encode("unicode_escape").decode()
     return f"""---
 {yaml.safe_dump(front, sort_keys=False).strip()}
 ---
 
-# {counts["sequences"]:,} sequences of {format_length(config.length)} tokens by negative document extension
+# {counts["sequences"]:,} sequences of {format_length(config.length)} tokens by the method {config.composition.method}
 
-Made with [NExtLong](https://arxiv.org/abs/2501.12766) by nextlong {content["nextlong"]}: each sequence is one short
-document, cut into meta-chunks, with hard negatives (similar chunks of other documents) after each meta-chunk.
+Made by nextlong {content["nextlong"]}. Each sequence is {method.SUMMARY}.
+{_BACKGROUND}
 
 **Train on all tokens with full causal attention inside a sequence.** A mask between the chunks of a sequence would mask
 away the training signal.
@@ -130,12 +142,11 @@ away the training signal.
 |---|---|
 | sequences | {counts["sequences"]:,} |
 | tokens | {counts["tokens"]:,} |
-| meta-chunks | {counts["meta_chunks"]:,} |
-| negatives | {counts["negatives"]:,} |
+{_counted_parts(counts)}
+| tokens wasted | {counts["tokens_wasted"]:,} (cut off or left over from documents that were taken up) |
 | tokenizer | {tokenizer["name"]}, {tokenizer["vocabulary_size"]:,} tokens |
 | begin, end token | {tokenizer["bos_id"]}, {tokenizer["eos_id"]} |
 | separator | `{separator}` |
-| mode | {config.composition.mode}, meta-chunk at the {config.composition.position}, negatives: {config.mining.negatives} |
 | seed | {config.seed} |
 
 ## Load
@@ -153,7 +164,8 @@ away the training signal.
 `sequences/*.parquet` is the canonical table: for each sequence its root document and its spans; `role` is `meta` or
 `negative`, `document` and `position` name the chunk, `chunk` is its number in the pool, `group` the meta-chunk it stands
 with, `rank` and `score` tell how similar it is to that meta-chunk, and `token_start` and `token_end` where it stands in the
-row. So every training token can be traced to its document. `nextlong verify` proves all of it.
+row. Where whole documents stand together, `role` is `document` and `group` their number in the sequence. So every training
+token can be traced to its document. `nextlong verify` proves all of it.
 
 ## Sources
 

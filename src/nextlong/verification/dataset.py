@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from nextlong.composition.method import Method
-from nextlong.composition.registry import make_method
+from nextlong.composition.registry import make_method, method_class
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, validated
 from nextlong.dataset import layout
@@ -31,6 +32,9 @@ from nextlong.verification.tokens import token_failures
 # More failures than this say nothing new.
 _MOST_FAILURES_PER_SHARD = 20
 
+# How a check calls what a method uses once.
+_ONCE = {"root": "root documents", "chunk": "chunks"}
+
 
 @dataclass
 class _Shard:
@@ -38,8 +42,10 @@ class _Shard:
 
     ids: list[str] = field(default_factory=list)
     roots: list[str] = field(default_factory=list)
-    metas: int = 0
+    spans: int = 0
+    counts: Counter[str] = field(default_factory=Counter)  # what the description counts, too
     negatives: Counter[int] = field(default_factory=Counter)
+    chunks: list[int] = field(default_factory=list)  # of methods that use each once
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -73,18 +79,17 @@ def verify_dataset(
     report.failures += _failures_over_all(session, shards, counts)
     config = session.config
     rows = sum(len(shard.ids) for shard in shards)
-    spans = sum(shard.metas + shard.negatives.total() for shard in shards)
     report.checks |= {
         f"rows of exactly {config.length:,} tokens": rows,
-        "spans contiguous, traced to the pool, scores equal to the vectors'": spans,
+        "spans contiguous, traced to the pool": sum(shard.spans for shard in shards),
         "rows whose text is their chunks' text, in the tokenizer's own tokens": rows,
-        "root documents, each used once": rows,
     }
-    if config.composition.mode == "token-exact":
-        report.checks["rows with every meta-chunk whole, in order and in place, budgets even"] = rows
-    if config.mining.negatives != "self-repeat":
-        negatives = sum(shard.negatives.total() for shard in shards)
-        report.checks["negatives, none twice in a row, none of the root document, none a copy"] = negatives
+    method = make_method(session)
+    if method.USES_ONCE != "nothing":
+        once = rows if method.USES_ONCE == "root" else sum(len(shard.chunks) for shard in shards)
+        report.checks[f"{_ONCE[method.USES_ONCE]}, each used once"] = once
+    roles = sum((shard.counts for shard in shards), Counter())
+    report.checks |= {promise: rows if unit == "rows" else roles[unit] for promise, unit in method.promises().items()}
     return report
 
 
@@ -123,8 +128,15 @@ def _verify_shard(session: Session, name: str, first: int) -> _Shard:
             shard.failures += [Failure(where, what) for what in _failures(session, method, sequence, row)]
         shard.ids.append(sequence["id"])
         shard.roots.append(sequence["root"])
-        shard.metas += sum(span["role"] == "meta" for span in sequence["spans"])
-        shard.negatives.update(span["chunk"] for span in sequence["spans"] if span["role"] == "negative")
+        spans = sequence["spans"]
+        negatives = [span["chunk"] for span in spans if span["role"] == "negative"]
+        shard.spans += len(spans)
+        shard.negatives.update(negatives)
+        shard.counts["negatives"] += len(negatives)
+        shard.counts["meta_chunks"] += sum(span["role"] == "meta" for span in spans)
+        shard.counts["documents"] += len({span["document"] for span in spans})
+        if method.USES_ONCE == "chunk":
+            shard.chunks += [span["chunk"] for span in spans]
         advance(1)
     joined = is_joined(session.folder / layout.TOKENS, session.config.format)
     if not joined and next(rows, None) is not None:
@@ -158,18 +170,23 @@ def _sequences(path: Path) -> Iterator[dict[str, Any]]:
 def _failures_over_all(session: Session, shards: list[_Shard], counts: dict[str, int]) -> Iterator[Failure]:
     where = str(session.folder)
     ids = [identity for shard in shards for identity in shard.ids]
-    roots = Counter(root for shard in shards for root in shard.roots)
     if len(ids) != counts["sequences"]:
         yield Failure(where, f"it has {len(ids):,} sequences, and {layout.DESCRIPTION} says {counts['sequences']:,}")
-    found = {"meta_chunks": sum(shard.metas for shard in shards), "negatives": sum(s.negatives.total() for s in shards)}
-    for name, amount in found.items():
+    for name in ("meta_chunks", "negatives", "documents"):
+        amount = sum(shard.counts[name] for shard in shards)
         if counts[name] != amount:
             yield Failure(where, f"it has {amount:,} {name}, and {layout.DESCRIPTION} says {counts[name]:,}")
     if len(set(ids)) != len(ids):
         yield Failure(where, "two sequences share an id")
-    for root, amount in roots.most_common(1):
-        if amount > 1:
-            yield Failure(where, f"document {root!r} is the root of {amount} sequences")
+    once = method_class(session.config.composition.method).USES_ONCE
+    if once == "root":
+        for root, amount in Counter(root for shard in shards for root in shard.roots).most_common(1):
+            if amount > 1:
+                yield Failure(where, f"document {root!r} is the root of {amount} sequences")
+    if once == "chunk":
+        chunks, amounts = np.unique([chunk for shard in shards for chunk in shard.chunks], return_counts=True)
+        if len(chunks) and amounts.max() > 1:
+            yield Failure(where, f"chunk {chunks[amounts.argmax()]} is used {amounts.max()} times")
     most = session.config.mining.max_reuse
     if most is not None:
         usage: Counter[int] = Counter()

@@ -39,8 +39,9 @@ def verify_pool(folder: Path, executor: Executor, progress: Progress) -> Report:
         "documents with an id of their own": pool.documents,
         "chunks in place, with text, fingerprint and vector": pool.chunks,
     }
-    for store in sorted((folder / layout.TOKENS).glob("*")):
-        verify_files(store, executor, progress, report)
+    for kept in (layout.TOKENS, layout.DERIVED):
+        for store in sorted((folder / kept).glob("*")):
+            verify_files(store, executor, progress, report)
     return report
 
 

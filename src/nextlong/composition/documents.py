@@ -1,0 +1,64 @@
+"""What methods that put whole documents together promise of every sequence, proven from the canonical table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nextlong.composition.session import Session
+from nextlong.pool.document_vectors import open_document_vectors
+
+# Scores are exact inner products of float16 vectors, rounded to float32 once.
+_SCORE_TOLERANCE = 1e-4
+
+
+def broken_documents(sequence: dict[str, Any], may_begin_inside: bool) -> Iterator[str]:
+    """What is wrong with the documents of a sequence, in words.
+
+    Every document stands in one piece, its chunks in order and without gaps, and begins with its first chunk.
+
+    Args:
+        sequence: a row of the canonical table.
+        may_begin_inside: the first document may go on from the sequence before.
+    """
+    spans = sequence["spans"]
+    seen: set[str] = set()
+    for place, span in enumerate(spans):
+        before = spans[place - 1] if place else None
+        if span["role"] != "document":
+            yield f"span {place} has the role {span['role']!r}, not 'document'"
+            return
+        if before is not None and before["document"] == span["document"]:
+            if span["position"] != before["position"] + 1 or span["group"] != before["group"]:
+                yield f"span {place} is chunk {span['position']} of its document, behind chunk {before['position']}"
+                return
+            continue
+        if span["document"] in seen:
+            yield f"document {span['document']!r} stands in it twice"
+            return
+        seen.add(span["document"])
+        if span["position"] and not (place == 0 and may_begin_inside):
+            yield f"document {span['document']!r} begins with its chunk {span['position']}"
+            return
+        if span["group"] != len(seen) - 1:
+            yield f"document {span['document']!r} has the number {span['group']}, not {len(seen) - 1}"
+            return
+
+
+def broken_scores(session: Session, sequence: dict[str, Any]) -> Iterator[str]:
+    """Where documents are not in descending similarity to the first, or their scores are not those of their vectors."""
+    pool = session.pool()
+    first = {span["group"]: span for span in reversed(sequence["spans"])}
+    spans = [first[group] for group in sorted(first)]
+    documents = pool.documents_of(np.array([span["chunk"] for span in spans], dtype=np.int64))
+    vectors = open_document_vectors(pool)[0].take(documents).astype(np.float64)
+    expected = vectors[1:] @ vectors[0]
+    scores = np.array([span["score"] for span in spans[1:]])
+    wrong = np.flatnonzero(np.abs(expected - scores) > _SCORE_TOLERANCE)
+    if len(wrong):
+        place = int(wrong[0])
+        yield f"document {place + 1} has score {scores[place]:.4f}, and its vectors give {expected[place]:.4f}"
+    if (np.diff(scores) > 0).any() or [span["rank"] for span in spans] != list(range(len(spans))):
+        yield "its documents are not in descending similarity"
