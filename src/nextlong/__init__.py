@@ -1,8 +1,8 @@
 """Long-context training data from short documents by negative document extension (NExtLong, ICML 2025).
 
-The public interface is small: :func:`build_pool`, :func:`synthesize`, :func:`verify`, :func:`load_dataset_card`, and the
-exceptions :class:`NextlongError` and :class:`UsageError`. Everything is loaded when it is first used, so importing the
-package costs next to nothing.
+The public interface is small: :func:`build_pool`, :func:`synthesize`, :func:`export`, :func:`mix`, :func:`verify`,
+:func:`load_dataset_card`, and the exceptions :class:`NextlongError` and :class:`UsageError`. Everything is loaded when it
+is first used, so importing the package costs next to nothing.
 """
 
 from __future__ import annotations
@@ -12,20 +12,32 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["NextlongError", "Pool", "UsageError", "build_pool", "load_dataset_card", "synthesize", "verify"]
+__all__ = [
+    "NextlongError",
+    "Pool",
+    "UsageError",
+    "build_pool",
+    "export",
+    "load_dataset_card",
+    "mix",
+    "synthesize",
+    "verify",
+]
 
 _HOMES = {
     "NextlongError": "nextlong.errors",
     "Pool": "nextlong.pool.pool",
     "UsageError": "nextlong.errors",
     "build_pool": "nextlong.api",
+    "export": "nextlong.api",
     "load_dataset_card": "nextlong.dataset.describe",
+    "mix": "nextlong.api",
     "synthesize": "nextlong.api",
     "verify": "nextlong.api",
 }
 
 if TYPE_CHECKING:
-    from nextlong.api import build_pool, synthesize, verify
+    from nextlong.api import build_pool, export, mix, synthesize, verify
     from nextlong.dataset.describe import load_dataset_card
     from nextlong.errors import NextlongError, UsageError
     from nextlong.pool.pool import Pool

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nextlong.config import DatasetConfig, PoolConfig, Recipe, load_recipe, merged
+from nextlong.config import DatasetConfig, ExportConfig, MixConfig, PoolConfig, Recipe, load_recipe, merged
 from nextlong.dataset import layout
 from nextlong.dataset.describe import load_dataset_card
 from nextlong.dataset.synthesize import check_request, synthesize_from
@@ -14,6 +14,9 @@ from nextlong.errors import UsageError
 from nextlong.execution.local import LocalExecutor
 from nextlong.execution.progress import Progress, Quiet
 from nextlong.execution.run import PLAN
+from nextlong.exporting.build import build as build_export
+from nextlong.exporting.parts import parts_given
+from nextlong.exporting.request import export_request, mix_request
 from nextlong.pool.build import build
 from nextlong.pool.pool import Pool
 from nextlong.verification.report import Report
@@ -98,6 +101,76 @@ def synthesize(
     return load_dataset_card(out)
 
 
+def export(
+    dataset: str | Path,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **keys: Any,
+) -> dict[str, Any]:
+    """Write the rows of a dataset anew: in another format, several sequences packed to a row, or for another tokenizer.
+
+    Args:
+        dataset: its folder.
+        out: the export's folder.
+        workers: processes; None for all cores.
+        overwrite: do again what depends on a changed configuration.
+        progress: where to show it; None shows nothing.
+        **keys: ``format``, ``length``, ``tokenizer``, ``dtype``, ``merge``, ``license``: see
+            :class:`~nextlong.config.ExportConfig`.
+
+    Returns:
+        What :func:`load_dataset_card` returns.
+
+    Raises:
+        UsageError: a key or value makes no sense, or ``out`` holds something else.
+        NextlongError: the dataset, its pool or the tokenizer cannot be used.
+
+    >>> export("data-64k", "packed", length="512K", format="mds")["counts"]  # doctest: +SKIP
+    """
+    request = export_request(Path(dataset), export_config(keys))
+    build_export(request, Path(out), LocalExecutor(workers), progress or Quiet(), overwrite)
+    return load_dataset_card(out)
+
+
+def mix(
+    parts: Sequence[str | Path] | Mapping[str, float],
+    out: str | Path,
+    *,
+    recipe: str | Path | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **keys: Any,
+) -> dict[str, Any]:
+    """Mix datasets by weight to rows of one length; shorter sequences are packed, several to a row.
+
+    Args:
+        parts: folder → weight, or folders, each alone or as ``FOLDER:WEIGHT``; empty takes those of the recipe.
+        out: the mix's folder.
+        recipe: a recipe file whose ``mix`` section is the base.
+        workers: processes; None for all cores.
+        overwrite: do again what depends on a changed configuration.
+        progress: where to show it; None shows nothing.
+        **keys: ``length``, ``tokens``, ``seed``, ``format``, ``dtype``, ``merge``, ``license``: see
+            :class:`~nextlong.config.MixConfig`.
+
+    Returns:
+        What :func:`load_dataset_card` returns.
+
+    Raises:
+        UsageError: a key or value makes no sense, or ``out`` holds something else.
+        NextlongError: a dataset cannot be used, or has too few sequences.
+
+    >>> mix({"data-512k": 1, "data-64k": 2}, "mixed", length="512K", format="mds")["counts"]  # doctest: +SKIP
+    """
+    request = mix_request(mix_config(recipe, parts, keys))
+    build_export(request, Path(out), LocalExecutor(workers), progress or Quiet(), overwrite)
+    return load_dataset_card(out)
+
+
 def verify(
     path: str | Path,
     *,
@@ -161,6 +234,27 @@ def dataset_config(recipe: Recipe, keys: dict[str, Any]) -> DatasetConfig:
     if keys.get("tokens") is not None or keys.get("roots") is not None:
         base = base.model_copy(update={"tokens": None, "roots": None})  # the recipe's size gives way to either
     return merged(base, keys, "the dataset's configuration")
+
+
+def export_config(keys: dict[str, Any]) -> ExportConfig:
+    """The configuration of an export.
+
+    Raises:
+        UsageError: a key or value makes no sense.
+    """
+    return merged(ExportConfig(), keys, "the export's configuration")
+
+
+def mix_config(
+    recipe: str | Path | None, parts: Sequence[str | Path] | Mapping[str, float], keys: dict[str, Any]
+) -> MixConfig:
+    """The recipe's mix with parts and keys put over it.
+
+    Raises:
+        UsageError: a key or value makes no sense.
+    """
+    changes = {**keys, "parts": parts_given(parts)} if parts else keys
+    return merged(base_recipe(recipe).mix, changes, "the mix's configuration")
 
 
 def is_pool(path: str | Path) -> bool:

@@ -10,6 +10,7 @@ from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import PLAN
 from nextlong.verification.dataset import verify_dataset
+from nextlong.verification.export import verify_export
 from nextlong.verification.pool import verify_pool
 from nextlong.verification.report import Report
 
@@ -17,7 +18,7 @@ from nextlong.verification.report import Report
 def verify_path(
     folder: Path, executor: Executor, progress: Progress, pool: Path | None = None, tokenizer: str | None = None
 ) -> Report:
-    """Verify a pool or a dataset; see :func:`verify_pool` and :func:`verify_dataset`.
+    """Verify a pool, a dataset or an export; see :func:`verify_pool`, :func:`verify_dataset` and :func:`verify_export`.
 
     Raises:
         NextlongError: the folder holds neither, or what it holds is not finished.
@@ -27,4 +28,6 @@ def verify_path(
         return verify_pool(folder, executor, progress)
     if plan.get("kind") == "dataset":
         return verify_dataset(folder, executor, progress, pool, tokenizer)
+    if plan.get("kind") == "export":
+        return verify_export(folder, executor, progress, pool, tokenizer)
     raise NextlongError(f"{folder} holds neither a pool nor a dataset.", "Name the folder given to --out.")

@@ -1,0 +1,14 @@
+"""What lies where in the folder of an export, besides what :mod:`nextlong.dataset.layout` names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROWS = "rows"
+GATHERED = "gathered"
+REJECTS = "rejects"
+
+
+def gathered_path(folder: Path, part: int, name: str) -> Path:
+    """The gathered sequences of the file ``name`` of part number ``part``."""
+    return folder / GATHERED / f"{part:02d}-{name}.arrow"

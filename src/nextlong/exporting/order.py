@@ -1,0 +1,99 @@
+"""Which sequences stand in which row: pure functions of numbers, weights and a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from math import lcm
+
+import numpy as np
+import xxhash
+
+from nextlong.errors import UsageError
+from nextlong.pool.pool import Ordinals
+from nextlong.sizes import format_length
+
+
+def sequences_in_a_row(sequence: int, row: int, whose: str) -> int:
+    """How many sequences of ``sequence`` tokens a row of ``row`` tokens takes, exactly.
+
+    Args:
+        sequence: T.
+        row: L.
+        whose: what has these sequences, for the error: ``data`` or ``the part data-64k``.
+
+    Raises:
+        UsageError: rows and sequences do not go together.
+    """
+    if row % sequence == 0:
+        return row // sequence
+    what = f"A row of {row:,} tokens cannot be made of the sequences of {whose}, which have {sequence:,} tokens: "
+    if row == sequence + 1 or row % sequence == 1:
+        raise UsageError(
+            what + "Megatron reads one token of the next row itself; rows of T+1 would drift by one a sample.",
+            f"Leave --length away, or give {sequence:,} or a multiple of it.",
+        )
+    if row < sequence:
+        raise UsageError(
+            what + "cutting them would drop meta-chunks.",
+            f"Make a dataset of that length instead: nextlong synthesize POOL --out FOLDER --length {format_length(row)} …",
+        )
+    raise UsageError(
+        what + f"{row:,} is no multiple of that, so the last sequence of a row would be cut and every later one shift.",
+        f"Give a multiple: {sequence * (row // sequence):,} or {sequence * (row // sequence + 1):,}.",
+    )
+
+
+def whole_weights(weights: Sequence[float]) -> list[int]:
+    """Weights as whole numbers in the same proportions, as small as they can be: 0.5 and 1 as 1 and 2."""
+    fractions = [Fraction(str(weight)) for weight in weights]
+    scale = lcm(*(fraction.denominator for fraction in fractions))
+    whole = [int(fraction * scale) for fraction in fractions]
+    return [weight // int(np.gcd.reduce(whole)) for weight in whole]
+
+
+def interleaved(weights: Sequence[int]) -> Iterator[int]:
+    """The part of each row, without end.
+
+    Of every prefix of the rows each part has its share to within less than one row: after k rows, part i of weight w of W
+    has more than k·w/W − 1 and less than k·w/W + 1 of them. The rule: row j of a part may come when the part is not ahead
+    of its share, and of those that may, the one comes first that must be there soonest to be on time (earliest deadline
+    first, which keeps every deadline since the shares add up to one).
+    """
+    total = sum(weights)
+    counts = [0] * len(weights)
+    row = 0
+    while True:
+        ready = [part for part, weight in enumerate(weights) if counts[part] * total // weight <= row]
+        part = min(ready, key=lambda part: -(-(counts[part] + 1) * total // weights[part]))
+        yield part
+        counts[part] += 1
+        row += 1
+
+
+def mixed(weights: Sequence[int], rows_of: Sequence[int], wanted: int | None) -> list[int]:
+    """The part of each row, as :func:`interleaved`, until a part is used up or there are ``wanted`` rows.
+
+    Args:
+        weights: of the parts.
+        rows_of: how many rows each part can give.
+        wanted: the most rows; None for as many as there can be.
+    """
+    counts = [0] * len(weights)
+    rows: list[int] = []
+    for part in interleaved(weights):
+        if len(rows) == wanted or counts[part] == rows_of[part]:
+            break
+        counts[part] += 1
+        rows.append(part)
+    return rows
+
+
+def drawn(seed: int, part: str, ids: Sequence[str]) -> Ordinals:
+    """Positions in ``ids``, in the order in which a seed draws them.
+
+    The place of a sequence depends on the seed, the part's name and its own id alone. The name is in it so that two datasets
+    that number their sequences alike, and may have the same root documents in the same order, do not go in step.
+    """
+    keys = [xxhash.xxh3_64_intdigest(f"{part}\n{identity}".encode(), seed=seed) for identity in ids]
+    return np.argsort(np.array(keys, dtype=np.uint64), kind="stable")
