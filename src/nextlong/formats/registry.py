@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from nextlong.errors import UsageError
-from nextlong.formats import jsonl, mds, megatron, parquet
+from nextlong.formats import jsonl, mds, megatron, numpy_tokens, parquet
 from nextlong.formats.protocol import Format
 
 FORMATS: dict[str, Format] = {
@@ -13,6 +13,7 @@ FORMATS: dict[str, Format] = {
     "jsonl": cast(Format, jsonl),
     "mds": cast(Format, mds),
     "megatron": cast(Format, megatron),
+    "numpy": cast(Format, numpy_tokens),
 }
 
 # Number of token ids that each type can tell apart.
