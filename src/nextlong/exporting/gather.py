@@ -161,8 +161,7 @@ def _fitted(session: Session, store: TokenStore, chunks: Ordinals) -> tuple[int,
         # What is left away stands in no row, and the last chunk's tokens may depend on what comes next.
         ends = joined(session, store, chunks[:count])[1]
         if ends[-1] >= content:
-            enough = len(ends) == 1 or ends[-2] < content
-            return total, np.minimum(ends, content) if enough else ends[:0]
+            return total, np.minimum(ends, content)
         count += 1
     return total, ends[:0]
 

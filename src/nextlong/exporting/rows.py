@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nextlong.dataset import layout as dataset_layout
+from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
 from nextlong.execution.files import atomic
 from nextlong.execution.progress import advance
@@ -134,8 +135,8 @@ def write(folder: Path, name: str, sources: Sequence[Source], format: str, dtype
     spans = table.column("spans").combine_chunks()
     chunks, starts = (spans.flatten().field(field).to_numpy() for field in ("chunk", "token_start"))
     first = 0
-    domains, indices_of = table.column("domain").to_pylist(), table.column("indices").to_pylist()
-    for domain, indices, count in zip(domains, indices_of, spans.value_lengths().to_pylist(), strict=True):
+    columns = [table.column(column).to_pylist() for column in ("id", "domain", "indices")]
+    for row_id, domain, indices, count in zip(*columns, spans.value_lengths().to_pylist(), strict=True):
         source = part_of.get(domain, sources[0])
         own = slice(first, first + count)
         cuts = np.searchsorted(starts[own], [start for start, _ in indices])
@@ -143,6 +144,8 @@ def write(folder: Path, name: str, sources: Sequence[Source], format: str, dtype
         parts: list[Tokens] = []
         for of_sequence in np.split(chunks[own], cuts[1:]):
             content = joined(session, store, of_sequence)[0][: session.content]
+            if len(content) < session.content:
+                raise _too_few_tokens(source, row_id, len(content))
             parts += [np.array(session.bos, dtype=np.int32), content, np.array(session.eos, dtype=np.int32)]
         tokens.append(np.concatenate(parts))
         first += count
@@ -156,6 +159,14 @@ def write(folder: Path, name: str, sources: Sequence[Source], format: str, dtype
         tokens,
         token_dtype(format, dtype, tokenizer.vocabulary_size),
         plain_text(sources),
+    )
+
+
+def _too_few_tokens(source: Source, row: str, tokens: int) -> NextlongError:
+    return NextlongError(
+        f"A sequence of row {row} has {tokens:,} tokens, not {source.session.content:,}: what the pool "
+        f"{source.session.pool_folder} holds is not what the sequence was made from.",
+        f"See what is damaged: nextlong verify {source.session.pool_folder}",
     )
 
 

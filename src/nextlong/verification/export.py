@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nextlong.composition.method import Method
 from nextlong.composition.session import Session
-from nextlong.config import DatasetConfig, validated
 from nextlong.dataset import layout as dataset_layout
 from nextlong.dataset.describe import load_dataset_card
-from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress, advance
@@ -27,44 +23,20 @@ from nextlong.exporting.order import whole_weights
 from nextlong.exporting.rows import borders
 from nextlong.formats.protocol import WrittenRow
 from nextlong.formats.shards import is_joined, read_rows
-from nextlong.pool.pool import Pool
-from nextlong.tokenization.tokenizer import load_tokenizer
+from nextlong.verification.export_parts import (
+    MOST_FAILURES_PER_SHARD,
+    POSITIONS,
+    ExportPart,
+    Gathered,
+    gathered_of,
+    is_there,
+    open_parts,
+    source_failures,
+)
 from nextlong.verification.files import verify_files
 from nextlong.verification.report import Failure, Report
 from nextlong.verification.rows import Row, row_failures
 from nextlong.verification.tokens import token_failures
-
-# More failures than this say nothing new.
-_MOST_FAILURES_PER_SHARD = 20
-
-_POSITIONS = ("token_start", "token_end")
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A part as the export's description has it; small enough to send to any worker."""
-
-    number: int
-    described: dict[str, Any]
-    session: Session  # of the sequences as they are in the export
-
-    @property
-    def dataset(self) -> Path:
-        return self.session.folder
-
-    @property
-    def length(self) -> int:
-        return self.session.config.length
-
-
-@dataclass
-class _Gathered:
-    """What the gathered sequences of a part say."""
-
-    files: list[Path] = field(default_factory=list)
-    place: dict[str, tuple[int, int]] = field(default_factory=dict)  # id → number of the file, row
-    order: list[str] = field(default_factory=list)  # ids of those that fit
-    count: int = 0
 
 
 class _AnyMethod:
@@ -91,15 +63,15 @@ def verify_export(
     """
     report = Report("export")
     card = load_dataset_card(folder)
-    parts = _parts(folder, card, pool, tokenizer)
+    parts = open_parts(folder, card, pool, tokenizer)
     verify_files(folder, executor, progress, report)
     if report.failures:
         return report  # what is damaged cannot be read further
-    gathered = [_gathered(folder, part) for part in parts]
-    compared = [part for part in parts if _is_there(part, progress)]
+    gathered = [gathered_of(folder, part) for part in parts]
+    compared = [part for part in parts if is_there(part, progress)]
     arguments = [(part, path) for part in compared for path in gathered[part.number].files]
     with progress.stage("sequences", sum(gathered[part.number].count for part in compared), "sequences") as show:
-        report.failures += [one for found in executor.map(_source_failures, arguments, show) for one in found]
+        report.failures += [one for found in executor.map(source_failures, arguments, show) for one in found]
     names = sorted(path.stem for path in (folder / layout.ROWS).glob("*.parquet"))
     tables = [
         pq.read_table(folder / layout.ROWS / f"{name}.parquet", columns=["id", "domain", "sequences"]) for name in names
@@ -107,7 +79,10 @@ def verify_export(
     rows = [row for table in tables for row in table.to_pylist()]
     report.failures += _failures_over_all(folder, card, parts, gathered, rows)
     starts = np.cumsum([0, *(table.num_rows for table in tables)]).tolist()
-    shards = [(folder, card, parts, name, start) for name, start in zip(names, starts[:-1], strict=True)]
+    shards = [
+        (folder, card, parts, name, start, _places(card, parts, gathered, table.to_pylist()))
+        for name, start, table in zip(names, starts[:-1], tables, strict=True)
+    ]
     with progress.stage("rows", len(rows), "rows") as show:
         report.failures += [one for found in executor.map(_row_shard_failures, shards, show) for one in found]
     sequences = sum(len(row["sequences"]) for row in rows)
@@ -122,108 +97,31 @@ def verify_export(
     return report
 
 
-def _parts(folder: Path, card: dict[str, Any], pool: Path | None, tokenizer: str | None) -> list[_Part]:
-    if pool is not None and card["pool"] is None:
-        raise NextlongError(f"The parts of {folder} have pools of their own, so --pool cannot say where they are.")
-    fingerprint, spec = card["tokenizer"]["fingerprint"], tokenizer or card["config"]["tokenizer"]
-    if load_tokenizer(spec).fingerprint != fingerprint:
-        raise NextlongError(
-            f"The tokenizer {spec} is not the one that {folder} was made with.", "Name the right one with --tokenizer."
-        )
-    parts = []
-    for number, described in enumerate(card["parts"]):
-        known = pool or folder / described["pool"]["folder"]
-        if not known.exists():
-            raise NextlongError(f"The pool of {folder} is not at {known} any more.", "Name where it is now with --pool.")
-        opened = Pool(known)
-        if opened.id != described["pool"]["id"]:
-            raise NextlongError(
-                f"The pool in {known} is not the one that {folder} was made from: it was changed since, or is another.",
-                "Name the right one with --pool, or make the export again.",
-            )
-        config = validated(DatasetConfig, described["config"], where=str(folder / dataset_layout.DESCRIPTION))
-        session = Session(
-            folder=folder / described["dataset"]["folder"],
-            pool_folder=opened.folder,
-            pool_id=opened.id,
-            tokenizer=spec,
-            tokenizer_fingerprint=fingerprint,
-            config=config.model_copy(update={"length": described["sequence_length"], "tokenizer": spec}),
-        )
-        parts.append(_Part(number, described, session))
-    return parts
+def _places(
+    card: dict[str, Any], parts: list[ExportPart], gathered: list[Gathered], rows: list[dict[str, Any]]
+) -> list[list[tuple[Path, int] | None]]:
+    """For each row of a shard, where its sequences are gathered; None for one that is not."""
+    number_of = _number_of(card, parts)
+    result = []
+    for row in rows:
+        own = gathered[number_of.get(row["domain"], 0)]
+        found = [own.place.get(identity) for identity in row["sequences"]]
+        result.append([place and (own.files[place[0]], place[1]) for place in found])
+    return result
 
 
-def _gathered(folder: Path, part: _Part) -> _Gathered:
-    found = _Gathered(sorted((folder / layout.GATHERED).glob(f"{part.number:02d}-*.arrow")))
-    for number, path in enumerate(found.files):
-        batch = open_arrow(path)
-        ids, fits = batch.column("id").to_pylist(), batch.column("fits").to_pylist()
-        found.place |= {identity: (number, row) for row, identity in enumerate(ids)}
-        found.order += [identity for identity, fit in zip(ids, fits, strict=True) if fit]
-        found.count += len(ids)
-    return found
-
-
-def _is_there(part: _Part, progress: Progress) -> bool:
-    """Whether the part's dataset can still be compared with."""
-    described = part.described["dataset"]
-    if (part.dataset / dataset_layout.DESCRIPTION).exists():
-        if load_dataset_card(part.dataset)["id"] == described["id"]:
-            return True
-        progress.say(f"{part.dataset} was made anew since: its sequences are not compared")
-    else:
-        progress.say(f"{part.dataset} is not there any more: its sequences are not compared")
-    return False
-
-
-def _source_failures(part: _Part, path: Path) -> list[Failure]:
-    """What differs between a file of gathered sequences and the dataset's own."""
-    name = path.stem.split("-", 1)[1]
-    source = part.dataset / dataset_layout.SEQUENCES / f"{name}.parquet"
-    own = pq.read_table(source, columns=["id", "method", "spans"]).to_pylist()
-    batch = open_arrow(path)
-    found = batch.to_pylist()
-    if [sequence["id"] for sequence in own] != [sequence["id"] for sequence in found]:
-        return [Failure(str(path), f"its sequences are not those of {source}")]
-    failures = []
-    retokenized = part.described["retokenized"]
-    for row, (sequence, expected) in enumerate(zip(found, own, strict=True)):
-        spans, wanted = sequence["spans"], expected["spans"]
-        if retokenized:
-            wanted = wanted[: len(spans)]
-            if not sequence["fits"]:
-                failures += [
-                    Failure(f"{path}, row {row}", what) for what in _short_failures(part.session, sequence, expected)
-                ]
-        at = next((at for at, pair in enumerate(zip(spans, wanted, strict=False)) if _differ(*pair, retokenized)), None)
-        if at is not None or len(spans) != len(wanted) or sequence["method"] != expected["method"]:
-            place = min(len(spans), len(wanted)) if at is None else at
-            failures.append(Failure(f"{path}, row {row} ({sequence['id']})", f"span {place} is not that of {source}"))
-        advance(1)
-    return failures[:_MOST_FAILURES_PER_SHARD]
-
-
-def _differ(one: dict[str, Any], other: dict[str, Any], retokenized: bool) -> bool:
-    ignored = _POSITIONS if retokenized else ()
-    return any(one[name] != other[name] for name in other if name not in ignored)
-
-
-def _short_failures(session: Session, sequence: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
-    """A sequence that was dropped has too few tokens indeed."""
-    texts = session.pool().texts(np.array([span["chunk"] for span in expected["spans"]]))
-    tokens = len(session.joiner().join(session.joiner().encode_units(texts), texts)[0])
-    if tokens != sequence["tokens"] or tokens >= session.content:
-        yield f"{sequence['id']} was dropped for its {sequence['tokens']:,} tokens, and it has {tokens:,}"
+def _number_of(card: dict[str, Any], parts: Sequence[ExportPart]) -> dict[str, int]:
+    """The number of a part by what its rows have as ``domain``, in a mix; all rows of an export are of its one part."""
+    return {part.described["name"]: part.number for part in parts} if card["kind"] == "mix" else {}
 
 
 def _failures_over_all(
-    folder: Path, card: dict[str, Any], parts: list[_Part], gathered: list[_Gathered], rows: list[dict[str, Any]]
+    folder: Path, card: dict[str, Any], parts: list[ExportPart], gathered: list[Gathered], rows: list[dict[str, Any]]
 ) -> Iterator[Failure]:
     """Rows against parts: which sequences, how often, in which shares."""
     where = str(folder)
-    number_of = {part.described["name"]: part.number for part in parts}
-    part_of = [number_of.get(row["domain"], 0) if card["kind"] == "mix" else 0 for row in rows]
+    number_of = _number_of(card, parts)
+    part_of = [number_of.get(row["domain"], 0) for row in rows]
     taken = [(number, identity) for number, row in zip(part_of, rows, strict=True) for identity in row["sequences"]]
     if card["kind"] == "mix":
         strange = [row["domain"] for row in rows if row["domain"] not in number_of]
@@ -250,6 +148,7 @@ def _failures_over_all(
             "used": used[part.number],
             "too_short": gathered[part.number].count - fits,
             "left_over": fits - used[part.number],
+            "tokens_wasted": gathered[part.number].wasted,
         }
         for name, amount in found.items():
             if own[name] != amount:
@@ -262,7 +161,7 @@ def _failures_over_all(
             yield Failure(where, f"it has {amount:,} {name}, and {dataset_layout.DESCRIPTION} says {card['counts'][name]:,}")
 
 
-def _weight_failures(parts: list[_Part], part_of: list[int]) -> Iterator[str]:
+def _weight_failures(parts: list[ExportPart], part_of: list[int]) -> Iterator[str]:
     weights = np.array(whole_weights([part.described["weight"] for part in parts]), dtype=object)
     total, counts = sum(weights.tolist()), [0] * len(parts)
     for row, part in enumerate(part_of):
@@ -275,13 +174,19 @@ def _weight_failures(parts: list[_Part], part_of: list[int]) -> Iterator[str]:
             return
 
 
-def _row_shard_failures(folder: Path, card: dict[str, Any], parts: Sequence[_Part], name: str, first: int) -> list[Failure]:
+def _row_shard_failures(
+    folder: Path,
+    card: dict[str, Any],
+    parts: Sequence[ExportPart],
+    name: str,
+    first: int,
+    places: list[list[tuple[Path, int] | None]],
+) -> list[Failure]:
     """Verify a shard of rows whose first is the export's row ``first``."""
     rows = folder / layout.ROWS / f"{name}.parquet"
     tokens, form = folder / dataset_layout.TOKENS, card["config"]["format"]
     file, written = read_rows(tokens, form, name, first)
-    gathered = [_gathered(folder, part) for part in parts]
-    number_of = {part.described["name"]: part.number for part in parts} if card["kind"] == "mix" else {}
+    number_of = _number_of(card, parts)
     failures: list[Failure] = []
     for number, row in enumerate(_each(rows)):
         found = next(written, None)
@@ -289,9 +194,9 @@ def _row_shard_failures(folder: Path, card: dict[str, Any], parts: Sequence[_Par
         if found is None or found.id not in (None, row["id"]):
             failures.append(Failure(where, f"it is {found.id if found else 'missing'}, not {row['id']}"))
             break
-        if len(failures) < _MOST_FAILURES_PER_SHARD:
+        if len(failures) < MOST_FAILURES_PER_SHARD:
             part = parts[number_of.get(row["domain"], 0)]
-            failures += [Failure(where, what) for what in _row_failures(part, gathered[part.number], card, row, found)]
+            failures += [Failure(where, what) for what in _row_failures(part, places[number], card, row, found)]
         advance(1)
     if not is_joined(tokens, form) and next(written, None) is not None:
         failures.append(Failure(str(file), f"it has more rows than {rows}"))
@@ -305,7 +210,7 @@ def _each(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _row_failures(
-    part: _Part, gathered: _Gathered, card: dict[str, Any], row: dict[str, Any], written: WrittenRow
+    part: ExportPart, places: list[tuple[Path, int] | None], card: dict[str, Any], row: dict[str, Any], written: WrittenRow
 ) -> Iterator[str]:
     length, per_row = part.length, part.described["sequences_per_row"]
     if row["indices"] != borders(length, per_row) or len(row["sequences"]) != per_row:
@@ -323,10 +228,10 @@ def _row_failures(
     for place, identity in enumerate(row["sequences"]):
         spans = [_shifted(span, place * length) for span in row["spans"][cuts[place] : cuts[place + 1]]]
         what = f"its sequence {place} ({identity}): "
-        expected = _gathered_spans(gathered, identity)
-        if expected is None:
+        gathered = places[place]
+        if gathered is None:
             continue  # said already, of all rows together
-        if spans != expected:
+        if spans != _gathered_spans(*gathered):
             yield what + f"its spans are not those in {layout.GATHERED}/"
             continue
         content = written.content
@@ -335,15 +240,11 @@ def _row_failures(
 
 
 def _shifted(span: dict[str, Any], by: int) -> dict[str, Any]:
-    return {**span, **{name: span[name] - by for name in _POSITIONS}}
+    return {**span, **{name: span[name] - by for name in POSITIONS}}
 
 
-def _gathered_spans(gathered: _Gathered, identity: str) -> list[dict[str, Any]] | None:
-    if identity not in gathered.place:
-        return None
-    file, row = gathered.place[identity]
-    batch: pa.RecordBatch = open_arrow(gathered.files[file])
-    return cast(list[dict[str, Any]], batch.column("spans")[row].as_py())
+def _gathered_spans(path: Path, row: int) -> list[dict[str, Any]]:
+    return cast(list[dict[str, Any]], open_arrow(path).column("spans")[row].as_py())
 
 
 def _sequence_failures(
