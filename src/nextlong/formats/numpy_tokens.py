@@ -9,8 +9,9 @@ came out, are read like any other.
 
 OLMo-core's ``NumpyFSLDataset`` with ``sequence_length=T`` gives row i as instance i, shards joined or not. It and
 ``NumpyVSLDataset`` tell sequences apart by end tokens alone; ``NumpyPackedFSLDataset`` with ``use_array_if_local=False``
-goes by the offsets. Give ``dtype``: OLMo-core would take uint8, which nextlong does not write, for up to 256 tokens. Its
-VSL and padded datasets count the tokens of a file in 32 bits, so do not join more than 4 Gi tokens for them.
+goes by the offsets. Where begin and end token are one, give ``bos_token_id``, or each begin token is a document. Give
+``dtype``: OLMo-core would take uint8, which nextlong does not write, for up to 256 tokens. Its VSL and padded datasets count
+the tokens of a file in 32 bits, so do not join more than 4 Gi tokens for them.
 
 Datatrove's ``.ds``, which nanotron trains on, is the same array under another name, and its ``.ds.index`` the column of ends
 as uint64. Its samples have a token more than ``seq_len``: for nanotron, make rows of its sequence length + 1.
