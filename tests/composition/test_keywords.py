@@ -41,8 +41,15 @@ def test_scores_by_hand():
         ("deep learning", pytest.approx(7 / 3 + 5 / 3)),
         ("learning", pytest.approx(5 / 3)),
     ]
-    # 7/3 + 5/3 is 4: a threshold there must not lose it to rounding.
+    # 7/3 + 5/3 is 4: a threshold there must not lose it.
     assert words_of(text, KeywordSettings(min_score=4.0)) == {"deep neural networks", "deep learning"}
+
+
+def test_equal_sums_of_fractions_are_ties():
+    # Both score 7/3 + 7/3 + 3, and floats added in the order of the words would put the second first.
+    found = document_keywords("gamma alpha beta; alpha beta gamma; alpha; beta")
+    assert found == [("alpha beta gamma", pytest.approx(23 / 3)), ("gamma alpha beta", pytest.approx(23 / 3))]
+    assert found[0][1] == found[1][1]
 
 
 def test_the_scores_that_rakes_paper_reports():
@@ -92,8 +99,11 @@ def test_words():
     assert words_of("You\u2019ll see the parser\u2019s long\u2011range\u00a0state") == {"parser's long-range state"}
     assert words_of("__init__ of _some_ `wm_paint` handler_") == {"init", "wm_paint", "handler"}
     assert words_of("STRASSE Straße") == {"strasse straße"}
-    # Composed and decomposed forms are one word, and a vowel sign does not end it.
+    # Composed and decomposed forms are one word, and neither a vowel sign nor a joiner ends it.
     assert words_of("cafe\u0301 bar; caf\u00e9 bar") == {"caf\u00e9 bar"}
+    assert words_of("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645!") == {
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+    }
     assert words_of("\u0939\u093f\u0928\u094d\u0926\u0940 \u092d\u093e\u0937\u093e.") == {
         "\u0939\u093f\u0928\u094d\u0926\u0940 \u092d\u093e\u0937\u093e"
     }
@@ -240,16 +250,17 @@ def test_the_index_of_nothing():
 def test_weights_by_hand():
     documents, tokens = np.array([1, 2, 4, 8, 8]), np.array([100, 300, 400, 700, 1500])
     assert group_weights(documents, tokens, split_ratio=0).tolist() == pytest.approx([v / 3000 for v in tokens])
-    # One of five keywords is rare; the next has two documents, so its one counts twice.
-    assert group_weights(documents, tokens, 0.2) * 3100 == pytest.approx([200, 300, 400, 700, 1500])
-    # Two are rare, and the next has four documents: times 4 and times 2.
-    assert group_weights(documents, tokens, 0.4) * 3600 == pytest.approx([400, 600, 400, 700, 1500])
+    # Of 23 documents a tenth is rare: the first keyword. The next has two documents, so its one counts twice.
+    assert group_weights(documents, tokens, 0.1) * 3100 == pytest.approx([200, 300, 400, 700, 1500])
+    # A fifth: the first two keywords, 3 documents of 23. The next has four: times 4 and times 2.
+    assert group_weights(documents, tokens, 0.2) * 3600 == pytest.approx([400, 600, 400, 700, 1500])
     # All count as having eight documents: times 8, 4 and 2.
     assert group_weights(documents, tokens, 1.0) * 5000 == pytest.approx([800, 1200, 800, 700, 1500])
     roots = np.sqrt(tokens)
     assert group_weights(documents, tokens, 0.0, power=0.5) == pytest.approx(roots / roots.sum())
-    # As many as the split have the least number: none is rarer than the next.
-    assert group_weights(np.array([1, 1, 1, 9]), np.array([5, 5, 5, 45]), 0.5) * 60 == pytest.approx([5, 5, 5, 45])
+    # More than the share belongs to keywords of the least number: none is rarer than the next.
+    assert group_weights(np.array([1, 1, 1, 9]), np.array([5, 5, 5, 45]), 0.2) * 60 == pytest.approx([5, 5, 5, 45])
+    assert group_weights(np.array([1, 1, 1, 9]), np.array([5, 5, 5, 45]), 0.3) * 180 == pytest.approx([45, 45, 45, 45])
 
 
 @pytest.mark.parametrize("wrong", [{"split_ratio": -0.1}, {"split_ratio": 1.1}, {"power": 0.0}, {"power": float("nan")}])

@@ -236,11 +236,7 @@ class KeywordIndex:
 
 
 def inverted_index(keyword_of: Integers) -> KeywordIndex:
-    """Group documents by keyword (Quest §3).
-
-    Args:
-        keyword_of: int64, shape ``(documents,)``: each document's keyword id; those of negative ids are left out.
-    """
+    """Group documents by keyword (Quest §3); ``keyword_of`` has each one's keyword id, negative for those to leave out."""
     order = np.argsort(keyword_of, kind="stable")
     order = order[np.searchsorted(keyword_of[order], 0) :]
     keywords, starts = np.unique(keyword_of[order], return_index=True)
@@ -253,10 +249,10 @@ def group_weights(
     """How likely each group is to be drawn, with the rare ones oversampled.
 
     Unless oversampled, a group weighs its tokens, so that every document is read equally often. Quest (§3) sorts the
-    keywords by their number of documents and oversamples the ``split_ratio`` of them that have fewest. By how much was not
-    to be found outside the paper's equations 1 and 2, so this is ours: each is drawn as if it had as many documents of its
-    size as the first keyword after the split has. Keywords with equally many documents fare alike, so the weights do not
-    depend on how ties are sorted, and where at least that share of keywords has the least number, none is rarer than others.
+    keywords by their number of documents and oversamples the ``split_ratio`` with fewest. Its equations 1 and 2, which say
+    by how much, were not to be found, so this is ours: the rare keywords are those of fewest documents that have that share of
+    the documents (a share of the keywords would be all keywords of one document: most are), and each is drawn as if it had
+    as many documents, of its size, as the first keyword after them has. Weights do not depend on how ties are sorted.
 
     Args:
         documents: int64, shape ``(groups,)``: how many documents each has, 1 or more.
@@ -274,9 +270,9 @@ def group_weights(
         raise UsageError(f"split_ratio is {split_ratio}, power {power}", "Use 0 to 1, best 0.1 to 0.3, and a power above 0.")
     if not len(documents):
         return np.zeros(0)
-    split = min(int(split_ratio * len(documents)), len(documents) - 1)
-    floor = np.partition(documents, split)[split] if split_ratio else 0
-    weights = (tokens * np.maximum(1.0, floor / documents)) ** power
+    ordered = np.sort(documents)
+    split = np.searchsorted(np.cumsum(ordered), split_ratio * ordered.sum(), side="right")
+    weights = (tokens * np.maximum(1.0, ordered[min(split, len(ordered) - 1)] / documents)) ** power
     return np.asarray(weights / weights.sum())
 
 
