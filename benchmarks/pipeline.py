@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="write the tables to this Markdown file")
     arguments = parser.parse_args()
 
-    tokenizer = arguments.tokenizer or str(_tokenizer(arguments.corpus, arguments.out / "tokenizer"))
+    tokenizer = arguments.tokenizer or str(trained_tokenizer(arguments.corpus, arguments.out / "tokenizer"))
     runs: list[dict[str, Any]] = []
     pool_folder = arguments.out / "pool"
     for kind in ("flat", "ivf"):
@@ -136,7 +136,8 @@ def _synthesize(pool: nextlong.Pool, out: Path, length: int, tokens: int, tokeni
     return [made, checked]
 
 
-def _tokenizer(corpus: str, folder: Path) -> Path:
+def trained_tokenizer(corpus: str, folder: Path) -> Path:
+    """A byte-level BPE of `VOCABULARY_SIZE` tokens trained on the corpus, unless it is there already."""
     if not (folder / "tokenizer.json").exists():
         texts, characters = [], 0
         config = CorpusConfig(inputs=(corpus,))
@@ -163,7 +164,7 @@ def _report(arguments: argparse.Namespace, pool: nextlong.Pool, runs: list[dict[
     lines = [
         "# The main job, measured",
         "",
-        f"`python benchmarks/pipeline.py {Path(arguments.corpus).name}` on {_machine()}; nextlong {nextlong.__version__},",
+        f"`python benchmarks/pipeline.py {Path(arguments.corpus).name}` on {machine()}; nextlong {nextlong.__version__},",
         f"Python {platform.python_version()}, numpy {numpy.__version__}, pyarrow {pyarrow.__version__},",
         f"faiss {faiss.__version__}, tokenizers {tokenizers.__version__}. One run; other runs vary.",
         "",
@@ -208,7 +209,8 @@ def _dataset_row(run: str, card: dict[str, Any]) -> str:
     return f"| {run} | {' | '.join(f'{figure:,}' for figure in figures)} | {looked_at:.2f} |"
 
 
-def _machine() -> str:
+def machine() -> str:
+    """The processor, and how many of its cores."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
     return f"{default_workers()} cores of {model}"

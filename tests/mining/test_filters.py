@@ -13,7 +13,7 @@ from nextlong.mining.neighbours import find_neighbours
 def filter_of(pool, root=None, usage=None, **mining):
     root = int(np.flatnonzero(np.diff(pool.first_chunk) >= 3)[0]) if root is None else root
     config = MiningConfig(**mining)
-    (found,) = find_neighbours(pool, [root], pool.chunks, config.negatives, seed=0)
+    (found,) = find_neighbours(pool, [root], pool.chunks, config, seed=0)
     return SequenceFilter(pool, found, config, usage), found
 
 

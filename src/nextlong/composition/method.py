@@ -136,6 +136,10 @@ class Method(ABC):
         """
         return
 
+    def inputs(self) -> tuple[str, ...]:
+        """Checksums of what it reads besides the pool and the configuration: another one makes another dataset."""
+        return ()
+
     def derived(self) -> Sequence[Derived]:
         """What it needs of the whole pool (document vectors, keywords), made once and kept in the pool."""
         return ()

@@ -13,9 +13,11 @@ from nextlong.composition.negatives import OutOfCandidates, add_to_last, arrange
 from nextlong.composition.nextlong_promises import broken_promises
 from nextlong.composition.roots import RootDraw, negatives_in_paper_mode
 from nextlong.config import CompositionConfig, MiningConfig
-from nextlong.errors import NextlongError
+from nextlong.errors import NextlongError, UsageError
 from nextlong.mining.filters import OPTIONAL_REASONS, REASONS, Negative, SequenceFilter
 from nextlong.mining.neighbours import Neighbours, find_neighbours, may_hold_more
+from nextlong.mining.retrieval import open_scorer, words_index
+from nextlong.pool.derived import Derived
 from nextlong.pool.pool import Ordinals
 from nextlong.records import Ends, Placed
 from nextlong.sizes import format_count, format_length
@@ -49,8 +51,24 @@ class Nextlong(Method):
         """With ``max_reuse`` a batch depends on all before it."""
         return self.session.config.mining.max_reuse is not None
 
+    def inputs(self) -> tuple[str, ...]:
+        """The language model, where one scores candidates."""
+        scorer = self.session.config.mining.scorer
+        return () if scorer is None else (open_scorer(scorer).fingerprint,)
+
+    def derived(self) -> Sequence[Derived]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        mining = self.session.config.mining
+        return (words_index(),) if mining.negatives == "top" and mining.retrieval != "dense" else ()
+
     def check(self, wanted: int) -> None:
         """See :class:`~nextlong.composition.method.Method`."""
+        mining = self.session.config.mining
+        if mining.negatives != "top" and (mining.retrieval != "dense" or mining.scorer is not None):
+            raise UsageError(
+                f"With negatives={mining.negatives} nothing is retrieved, so retrieval and scorer would do nothing.",
+                "Leave them away, or take negatives=top.",
+            )
         pool, length = self.session.pool(), self.session.config.length
         fewest = self.session.config.composition.min_meta_chunks
         eligible = int((np.diff(pool.first_chunk) >= fewest).sum())
@@ -128,9 +146,7 @@ class Nextlong(Method):
         return self.session.config.composition.mode == "paper"
 
     def _find(self, roots: Sequence[int], depth: int) -> list[Neighbours]:
-        return find_neighbours(
-            self.session.pool(), roots, depth, self.session.config.mining.negatives, self.session.config.seed
-        )
+        return find_neighbours(self.session.pool(), roots, depth, self.session.config.mining, self.session.config.seed)
 
     def _searched(self, roots: list[int]) -> list[Searched]:
         pool, mining = self.session.pool(), self.session.config.mining

@@ -75,6 +75,8 @@ def _order_failures(session: Session, row: _Row) -> Iterator[str]:
     if (np.diff(groups) < 0).any() or not np.array_equal(groups[roles == "meta"], np.arange(len(metas))):
         yield "its groups are not in order, each with one meta-chunk"
         return
+    mining = session.config.mining
+    by_similarity = mining.negatives == "top" and mining.retrieval == "dense" and mining.scorer is None
     last_is_cut = composition.mode == "token-exact"
     for group in range(len(metas)):
         in_group = roles[groups == group]
@@ -87,7 +89,7 @@ def _order_failures(session: Session, row: _Row) -> Iterator[str]:
         if (np.diff(ranks) <= 0).any():
             yield f"the negatives of group {group} are not in the order of their ranks"
         scores = row.column("score")[(groups == group) & (roles == "negative")]
-        if session.config.mining.negatives == "top" and (np.diff(scores) > 0).any():
+        if by_similarity and (np.diff(scores) > 0).any():
             yield f"the negatives of group {group} are not in descending similarity"
     if composition.mode == "token-exact" and roles[-1] != "negative":
         yield "its last span, which is cut, is no negative"

@@ -86,12 +86,14 @@ def synthesize_from(
     session = Session(folder, pool.folder, pool.id, config.tokenizer or "", tokenizer.fingerprint, config)
     if session.content < 1:
         raise UsageError(f"A length of {config.length} tokens leaves no room for text.")
-    make_method(session).check(wanted)
+    method = make_method(session)
+    method.check(wanted)
     described = {
         "kind": "dataset",
         "config": config.model_dump(mode="json", exclude={"tokenizer"}),  # its fingerprint counts, not its path
         "pool": pool.id,
         "tokenizer": tokenizer.fingerprint,
+        "inputs": list(method.inputs()),
     }
     with claimed(folder, described, layout.DESCRIPTION, overwrite, progress, inside=(layout.POOL,)):
         run = Run(folder, executor, progress)
@@ -108,8 +110,8 @@ class _Synthesis:
     def __init__(self, run: Run, session: Session, tokenizer: Tokenizer, wanted: int) -> None:
         self.run, self.session, self.wanted = run, session, wanted
         self.fingerprint = config_hash(session.pool_id, tokenizer.fingerprint)
-        self.version = config_hash(self.fingerprint, method_version(session.config))
         self.method = make_method(session)
+        self.version = config_hash(self.fingerprint, method_version(session.config), self.method.inputs())
 
     def do(self) -> None:
         """All stages. A sequence that was discarded is replaced: more is planned, which leaves what is done as it is."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from nextlong.config import MiningConfig
+from nextlong.mining.retrieval import by_vectors, most_similar, reranked, similarities
 from nextlong.pool.pool import Ordinals, Pool
-
-Kind = Literal["top", "random", "low", "self-repeat"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +40,12 @@ def may_hold_more(pool: Pool, found: Neighbours, mining: MiningConfig) -> bool:
     deepest = pool.chunks if mining.range_max is None else min(pool.chunks, mining.range_max + own)
     if found.depth >= deepest:
         return False
-    if mining.negatives != "top" or mining.min_score is None:
+    if mining.negatives != "top" or mining.min_score is None or mining.retrieval != "dense" or mining.scorer is not None:
         return True
     return any(len(scores) and float(scores[-1]) >= mining.min_score for scores in found.scores)
 
 
-def find_neighbours(pool: Pool, roots: Sequence[int], depth: int, kind: Kind, seed: int) -> list[Neighbours]:
+def find_neighbours(pool: Pool, roots: Sequence[int], depth: int, mining: MiningConfig, seed: int) -> list[Neighbours]:
     """The ``depth`` first candidates of every meta-chunk of the roots; fewer only where there are no more.
 
     A deeper call returns the same candidates first, as long as the index is exact.
@@ -56,30 +54,42 @@ def find_neighbours(pool: Pool, roots: Sequence[int], depth: int, kind: Kind, se
         pool: where to look.
         roots: document ordinals.
         depth: candidates for each meta-chunk.
-        kind: ``top`` the most similar chunks; ``low`` the least similar; ``random`` chunks drawn by (seed, document id,
-            position); ``self-repeat`` the root's own other chunks, in order from the meta-chunk on, again and again.
+        mining: ``negatives`` says which: ``top`` the most similar chunks, as ``retrieval`` and ``scorer`` rank them;
+            ``low`` the least similar; ``random`` chunks drawn by (seed, document id, position); ``self-repeat`` the root's
+            own other chunks, in order from the meta-chunk on, again and again.
         seed: the dataset's.
     """
-    depth = min(depth, pool.chunks) if kind != "self-repeat" else depth
+    kind = mining.negatives
+    depth = depth if kind == "self-repeat" else min(max(depth, _scored_depth(pool, roots, mining)), pool.chunks)
     metas = [pool.chunks_of(root) for root in roots]
-    if kind in ("top", "low"):
-        queries = pool.vectors.take(np.concatenate(metas))
-        sign = np.float32(1 if kind == "top" else -1)
-        scores, ordinals = pool.index.search(sign * queries, depth)
-        found = [(row[row >= 0], sign * score[row >= 0]) for row, score in zip(ordinals, scores, strict=True)]
+    if kind == "top":
+        found = most_similar(pool, np.concatenate(metas), depth, mining)
+    elif kind == "low":
+        found = by_vectors(pool, np.concatenate(metas), depth, sign=-1)
     else:
         draw = _random if kind == "random" else _own
-        found = [
-            _scored(pool, int(meta), draw(pool, root, position, depth, seed))
+        drawn = [
+            (int(meta), draw(pool, root, position, depth, seed))
             for root, chunks in zip(roots, metas, strict=True)
             for position, meta in enumerate(chunks)
         ]
+        found = [(chunks, similarities(pool, meta, chunks)) for meta, chunks in drawn]
     result, first = [], 0
     for root, chunks in zip(roots, metas, strict=True):
-        own = found[first : first + len(chunks)]
+        own = [
+            reranked(pool, int(root), int(meta), ranking, mining)
+            for meta, ranking in zip(chunks, found[first : first + len(chunks)], strict=True)
+        ]
         result.append(Neighbours(int(root), chunks, [row for row, _ in own], [score for _, score in own], depth))
         first += len(chunks)
     return result
+
+
+def _scored_depth(pool: Pool, roots: Sequence[int], mining: MiningConfig) -> int:
+    """How deep a search must at least go, so that what a scorer sees does not depend on how deep it went."""
+    if mining.scorer is None:
+        return 0
+    return mining.scorer_depth + max(len(pool.chunks_of(root)) for root in roots)
 
 
 def _random(pool: Pool, root: int, position: int, depth: int, seed: int) -> Ordinals:
@@ -91,8 +101,3 @@ def _random(pool: Pool, root: int, position: int, depth: int, seed: int) -> Ordi
 def _own(pool: Pool, root: int, position: int, depth: int, seed: int) -> Ordinals:
     own = np.roll(pool.chunks_of(root), -position)[1:]
     return np.resize(own, depth)
-
-
-def _scored(pool: Pool, meta: int, chunks: Ordinals) -> tuple[Ordinals, npt.NDArray[np.float32]]:
-    vectors = pool.vectors.take(np.concatenate([[meta], chunks])).astype(np.float64)
-    return chunks, (vectors[1:] @ vectors[0]).astype(np.float32)

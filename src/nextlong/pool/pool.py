@@ -103,6 +103,10 @@ class Pool:
             result[places] = ends[rows + 1] - ends[rows]
         return result
 
+    def documents_in(self, shard: int) -> range:
+        """The document ordinals of a shard."""
+        return range(int(self._document_ends[shard - 1]) if shard else 0, int(self._document_ends[shard]))
+
     def by_shard(self, chunks: Ordinals) -> list[tuple[int, Ordinals]]:
         """Group chunk ordinals: (number of the shard, places in ``chunks`` that lie in it)."""
         shards = np.searchsorted(self._chunk_ends, chunks, side="right")

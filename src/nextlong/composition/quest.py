@@ -1,0 +1,181 @@
+"""``quest``: Quest (Gao et al., ICLR 2025): documents that answer the same query, which is to say share a keyword."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+from pydantic import Field
+
+from nextlong.composition.documents import broken_documents
+from nextlong.composition.fill import Stream, chunks_of, placed_documents
+from nextlong.composition.keywords import (
+    MAX_WORDS,
+    MIN_SCORE,
+    SPLIT_RATIO,
+    KeywordSettings,
+    choose_keyword,
+    group_order,
+    group_weights,
+    inverted_index,
+    keyword_ids,
+    shuffled_documents,
+    usable,
+)
+from nextlong.composition.method import Draft, Method, Unit
+from nextlong.composition.roots import draw_order
+from nextlong.config import Part
+from nextlong.execution.files import checksum
+from nextlong.mining.neighbours import Neighbours
+from nextlong.pool.derived import Derived
+from nextlong.pool.document_keywords import open_keywords, pool_keywords
+from nextlong.pool.pool import Ordinals
+
+# So many documents tell how many characters a token has, when keywords with too little text are sorted out.
+_SAMPLE = 256
+# A keyword needs a little more text than a sequence has, since the guess may be off and a document's rest is left over.
+_MARGIN = 1.05
+
+
+class QuestOptions(Part):
+    """Options of ``quest``.
+
+    Attributes:
+        min_score: keywords with a lower RAKE score are dropped (the paper's 3.0).
+        max_words: longer keywords are dropped.
+        split_ratio: the share of the keywords, those with the fewest documents, that are oversampled.
+        queries: a JSON Lines file of ``id`` and ``queries``, as a doc2query model predicts them, from which keywords are
+            taken; without it they come from the documents themselves.
+        min_documents: keywords that fewer documents have are not used.
+        max_share: nor are those that a larger share of all documents has.
+        per_document: of what is left to a document, so many that most documents share are drawn from; null for all.
+    """
+
+    min_score: float = Field(default=MIN_SCORE, ge=0)
+    max_words: int = Field(default=MAX_WORDS, gt=0)
+    split_ratio: float = Field(default=SPLIT_RATIO, ge=0, le=1)
+    queries: str | None = None
+    min_documents: int = Field(default=2, gt=0)
+    max_share: float = Field(default=0.02, gt=0, le=1)
+    per_document: int | None = Field(default=3, gt=0)
+
+
+class Quest(Method):
+    """Each document has one keyword, drawn from its own; a sequence consists of documents of one keyword."""
+
+    NAME = "quest"
+    SUMMARY = "documents that share a keyword, rare keywords oversampled"
+    Options = QuestOptions
+
+    @cached_property
+    def _keywords(self) -> Derived:
+        settings = KeywordSettings(min_score=self.options.min_score, max_words=self.options.max_words)
+        return pool_keywords(settings, self.options.queries)
+
+    def inputs(self) -> tuple[str, ...]:
+        """The file of queries, if there is one."""
+        return () if self.options.queries is None else (checksum(Path(self.options.queries)),)
+
+    def derived(self) -> Sequence[Derived]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        return (self._keywords,)
+
+    def units(self, wanted: int) -> Iterator[Unit]:
+        """A unit for each keyword that is drawn, with as many sequences as it is drawn for.
+
+        Its documents are a shuffled list, and behind it others as far as they may be needed: no document comes a second
+        time before all documents of the keyword have come.
+        """
+        session, pool = self.session, self.session.pool()
+        names, keyword_of = keyword_ids(self._chosen())
+        groups = inverted_index(keyword_of)
+        characters = np.array([pool.characters_of(document) for document in range(pool.documents)], dtype=np.int64)
+        sizes = np.add.reduceat(characters[groups.documents], groups.starts[:-1]) if len(groups.keywords) else np.empty(0)
+        enough = np.flatnonzero(sizes >= self._characters_of_a_sequence() * _MARGIN)
+        small = np.setdiff1d(np.arange(len(groups.keywords)), enough)
+        counts = np.diff(groups.starts)
+        self.documents_passed_over["without a keyword that others have"] += int((keyword_of < 0).sum())
+        self.documents_passed_over["of a keyword with too little text for a sequence"] += int(counts[small].sum())
+        weights = group_weights(counts[enough], sizes[enough].astype(np.int64), self.options.split_ratio)
+        order = group_order(weights, wanted, session.config.seed)
+        for place in dict.fromkeys(order.tolist()):
+            group = int(enough[place])
+            sequences = int((order == place).sum())
+            members, keyword = groups.members(group), names[groups.keywords[group]]
+            visits = 1 + int(sequences * self._characters_of_a_sequence() * _MARGIN // sizes[group])
+            key = xxhash.xxh3_64_intdigest(keyword.encode())
+            shuffles = [shuffled_documents(members, session.config.seed, key, visit) for visit in range(2 * visits)]
+            yield Unit(np.concatenate(shuffles), sequences, keyword)
+
+    def compose(self, unit: Unit, found: Neighbours | None) -> Iterator[Draft]:
+        """Documents one after the other, a fresh one for each sequence; what is left of the last one is dropped."""
+        pool = self.session.pool()
+        size = len(np.unique(unit.documents))
+        shuffles = iter(np.split(unit.documents, range(size, len(unit.documents), size)))
+        stream = Stream(self, chunks_of(self.session, next(shuffles)))
+        for _ in range(unit.sequences):
+            first = stream.at
+            while (ends := stream.fill()) is None:
+                shuffle = next(shuffles, None)
+                if shuffle is None or first == 0:
+                    return  # all documents of the keyword together are too short
+                stream, first = Stream(self, chunks_of(self.session, shuffle)), 0
+            chunks = stream.chunks[first : stream.at]
+            documents = pool.documents_of(stream.chunks)
+            begun = stream.at
+            while stream.at < len(stream.chunks) and documents[stream.at] == documents[begun - 1]:
+                stream.at += 1
+            order = placed_documents(self.session, chunks)
+            yield Draft(order, ends, int(documents[first]), unit.topic, stream.chunks[begun : stream.at])
+
+    def failures(self, sequence: dict[str, Any]) -> Iterator[str]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        yield from broken_documents(sequence, may_begin_inside=False)
+        if not sequence["topic"]:
+            yield "it has no keyword"
+        pool = self.session.pool()
+        chunks = np.array([span["chunk"] for span in sequence["spans"]], dtype=np.int64)
+        for document in np.unique(pool.documents_of(chunks)).tolist():
+            if sequence["topic"] not in self._all[document]:
+                yield f"document {pool.document_ids(np.array([document]))[0]!r} has no keyword {sequence['topic']!r}"
+                return
+
+    def promises(self) -> dict[str, str]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        return {"documents that have their sequence's keyword, none twice in a row, whole but the last": "documents"}
+
+    @cached_property
+    def _all(self) -> list[list[str]]:
+        return open_keywords(self.session.pool(), self._keywords)
+
+    def _chosen(self) -> list[str | None]:
+        """Each document's one keyword, by document ordinal."""
+        pool, options = self.session.pool(), self.options
+        ids = [[xxhash.xxh3_64_intdigest(keyword.encode()) for keyword in own] for own in self._all]
+        starts = np.concatenate([[0], np.cumsum([len(own) for own in ids])]).astype(np.int64)
+        flat = np.array([number for own in ids for number in own], dtype=np.uint64)
+        kept = usable(flat, starts, options.min_documents, options.max_share, options.per_document)
+        chosen = []
+        for document, own in enumerate(self._all):
+            keep = kept[starts[document] : starts[document + 1]].tolist()
+            among = [keyword for keyword, good in zip(own, keep, strict=True) if good]
+            chosen.append(choose_keyword(among, self.session.config.seed, int(pool.keys[document])))
+        return chosen
+
+    @cached_property
+    def _sample(self) -> Ordinals:
+        return draw_order(self.session.pool().keys, self.session.config.seed)[:_SAMPLE]
+
+    def _characters_of_a_sequence(self) -> float:
+        """About how many characters fill a sequence, from a sample of documents."""
+        return self._characters_per_token * self.session.content
+
+    @cached_property
+    def _characters_per_token(self) -> float:
+        pool = self.session.pool()
+        tokens = self.tokens.lengths(chunks_of(self.session, self._sample)).sum()
+        return sum(pool.characters_of(int(document)) for document in self._sample) / max(1, int(tokens))

@@ -1,0 +1,120 @@
+"""Which chunks are like a meta-chunk: by vectors, by words, or by both; and re-ranked by a language model, if asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nextlong.config import MiningConfig, config_hash
+from nextlong.execution.progress import advance
+from nextlong.execution.tasks import Outcome, Task
+from nextlong.index import lexical
+from nextlong.index.fusion import fused, search_depth
+from nextlong.index.lexical import LexicalIndex, build_lexical, load_lexical
+from nextlong.mining.scoring import Scorer, load_scorer, rerank
+from nextlong.pool.derived import Derived
+from nextlong.pool.pool import Ordinals, Pool, open_pool
+
+Ranking = tuple[Ordinals, npt.NDArray[np.float32]]
+
+# Texts read from the pool at a time while the index of words is built.
+_BATCH = 4096
+
+
+def words_index() -> Derived:
+    """The BM25 index over a pool's chunks."""
+    return Derived("bm25", (lexical.VERSION,), ((_index_tasks, "chunks"),))
+
+
+def _index_tasks(pool: Pool, folder: Path) -> list[Task]:
+    version = config_hash(pool.id, lexical.VERSION)
+    return [Task("bm25", "all", index_words, (pool.folder, pool.id, folder), version, {})]
+
+
+def index_words(pool_folder: Path, pool_id: str, folder: Path) -> Outcome:
+    """Write the BM25 index of all chunks of a pool."""
+    pool = open_pool(pool_folder, pool_id)
+
+    def texts() -> Iterator[str]:
+        for start in range(0, pool.chunks, _BATCH):
+            batch = pool.texts(range(start, min(start + _BATCH, pool.chunks)))
+            yield from batch
+            advance(len(batch))
+
+    build_lexical(texts(), folder)
+    return Outcome([folder / name for name in lexical.FILES], pool.chunks)
+
+
+@lru_cache(maxsize=1)
+def _opened(folder: Path, chunks: int) -> LexicalIndex:
+    return load_lexical(folder, chunks)
+
+
+@lru_cache(maxsize=1)
+def open_scorer(name: str) -> Scorer:
+    """The scorer of a name; a worker keeps it between its tasks."""
+    return load_scorer(name)
+
+
+def most_similar(pool: Pool, metas: Ordinals, depth: int, config: MiningConfig) -> list[Ranking]:
+    """The first candidates of each meta-chunk, best first, and their cosine similarities, whatever ranked them.
+
+    A deeper call returns the same candidates first, as long as the index is exact.
+
+    Args:
+        pool: where to look.
+        metas: chunk ordinals.
+        depth: how many for each.
+        config: ``retrieval`` says what is similar.
+    """
+    if config.retrieval == "dense":
+        return by_vectors(pool, metas, depth)
+    if config.retrieval == "bm25":
+        return [
+            (row, similarities(pool, meta, row))
+            for meta, row in zip(metas.tolist(), _by_words(pool, metas, depth), strict=True)
+        ]
+    deep = search_depth(depth, pool.chunks)
+    rankings = zip(metas.tolist(), by_vectors(pool, metas, deep), _by_words(pool, metas, deep), strict=True)
+    both = [(meta, fused(dense, words)[:deep]) for meta, (dense, _), words in rankings]
+    return [(row, similarities(pool, meta, row)) for meta, row in both]
+
+
+def by_vectors(pool: Pool, metas: Ordinals, depth: int, sign: int = 1) -> list[Ranking]:
+    """The nearest chunks by their vectors; with ``sign`` -1 the farthest."""
+    queries = pool.vectors.take(metas)
+    scores, ordinals = pool.index.search(np.float32(sign) * queries, min(depth, pool.chunks))
+    return [(row[row >= 0], np.float32(sign) * score[row >= 0]) for row, score in zip(ordinals, scores, strict=True)]
+
+
+def _by_words(pool: Pool, metas: Ordinals, depth: int) -> list[Ordinals]:
+    index = _opened(words_index().folder(pool), pool.chunks)
+    _, ordinals = index.search(pool.texts(metas), min(depth, pool.chunks))
+    return [row[row >= 0] for row in ordinals]
+
+
+def similarities(pool: Pool, meta: int, chunks: Ordinals) -> npt.NDArray[np.float32]:
+    """The cosine similarity of a chunk to others, float32: exact, and rounded once."""
+    vectors = pool.vectors.take(np.concatenate([[meta], chunks])).astype(np.float64)
+    return np.asarray(vectors[1:] @ vectors[0], dtype=np.float32)
+
+
+def reranked(pool: Pool, root: int, meta: int, ranking: Ranking, config: MiningConfig) -> Ranking:
+    """The first ``scorer_depth`` candidates outside the root document in the order that the scorer gives them.
+
+    Behind them the others follow as they were; chunks of the root document, which are never taken, come last.
+    """
+    chunks, scores = ranking
+    others = np.flatnonzero(pool.documents_of(chunks) != root)
+    first = others[: config.scorer_depth]
+    if config.scorer is None or not len(first):
+        return ranking
+    gains = open_scorer(config.scorer).score(pool.texts([meta])[0], pool.texts(chunks[first]))
+    best = first[rerank(scores[first], gains, config.scorer_keep)]
+    own = np.setdiff1d(np.arange(len(chunks)), others)
+    order = np.concatenate([best, others[len(first) :], own])
+    return chunks[order], scores[order]

@@ -1,0 +1,103 @@
+"""The keywords of every document of a pool, from its own text or from queries that were predicted for it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from nextlong.composition.keywords import KeywordSettings, document_keywords
+from nextlong.config import config_hash
+from nextlong.errors import NextlongError, UsageError
+from nextlong.execution.arrow import open_arrow, write_arrow
+from nextlong.execution.files import checksum
+from nextlong.execution.progress import advance
+from nextlong.execution.tasks import Outcome, Task
+from nextlong.pool.derived import Derived
+from nextlong.pool.pool import Pool, open_pool
+
+VERSION = 1
+
+KEYWORD_SCHEMA = pa.schema([pa.field("keywords", pa.list_(pa.string()), nullable=False)])
+
+
+def pool_keywords(settings: KeywordSettings, queries: str | None) -> Derived:
+    """The keywords of a pool's documents.
+
+    Args:
+        settings: what counts as a keyword.
+        queries: a JSON Lines file of ``id`` and ``queries`` (a list of texts) for each document; None takes the documents'
+            own text.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    if queries is not None and not Path(queries).is_file():
+        raise UsageError(f"There is no file of queries {queries}.", 'It has a line {"id": …, "queries": […]} a document.')
+    path = Path(queries).absolute() if queries is not None else None
+    described = {
+        **asdict(settings),
+        "stop_words": sorted(settings.stop_words),
+        "uninformative": sorted(settings.uninformative),
+    }
+
+    def tasks(pool: Pool, folder: Path) -> list[Task]:
+        inputs = {"queries": checksum(path)} if path else {}
+        return [
+            Task(
+                "keywords",
+                shard,
+                keywords_of_shard,
+                (pool.folder, pool.id, number, settings, path, folder),
+                config_hash(described, VERSION),
+                inputs,
+            )
+            for number, shard in enumerate(pool.shards)
+        ]
+
+    return Derived("keywords", (VERSION, described, checksum(path) if path else None), ((tasks, "documents"),))
+
+
+def keywords_of_shard(
+    pool_folder: Path, pool_id: str, shard: int, settings: KeywordSettings, queries: Path | None, folder: Path
+) -> Outcome:
+    """Write ``<shard>.arrow``: each document's keywords, best first."""
+    pool = open_pool(pool_folder, pool_id)
+    predicted = _queries(queries, checksum(queries)) if queries else None
+    rows = []
+    for document in pool.documents_in(shard):
+        if predicted is None:
+            text = "\n".join(pool.texts(pool.chunks_of(document)))
+        else:
+            text = "\n".join(predicted.get(pool.document_ids(np.array([document]))[0], []))
+        rows.append([keyword for keyword, _ in document_keywords(text, settings)])
+        advance(1)
+    path = folder / f"{pool.shards[shard]}.arrow"
+    write_arrow(path, pa.record_batch({"keywords": rows}, schema=KEYWORD_SCHEMA))
+    return Outcome([path], len(rows))
+
+
+@lru_cache(maxsize=1)
+def _queries(path: Path, version: str) -> dict[str, list[str]]:
+    """Document id → queries; a worker keeps them between its tasks, as long as the file's checksum is the same."""
+    found = {}
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+                found[str(row["id"])] = [str(query) for query in row["queries"]]
+            except (json.JSONDecodeError, KeyError, TypeError) as error:
+                raise NextlongError(
+                    f'{path}, line {number} is no {{"id": …, "queries": […]}}: {error!r}.', "Mend the line or remove it."
+                ) from error
+    return found
+
+
+def open_keywords(pool: Pool, derived: Derived) -> list[list[str]]:
+    """The keywords of every document, by document ordinal."""
+    folder = derived.folder(pool)
+    return [row for shard in pool.shards for row in open_arrow(folder / f"{shard}.arrow").column("keywords").to_pylist()]
