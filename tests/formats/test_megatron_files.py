@@ -21,7 +21,7 @@ from megatron_shards import random_rows, write_joined, write_rows
 import nextlong
 from nextlong.dataset import layout
 from nextlong.formats import megatron
-from nextlong.formats.registry import token_dtype
+from nextlong.formats.registry import check_packing, token_dtype
 
 LENGTH, ROOTS = 1024, 8
 SHARD_ROWS = 3
@@ -94,6 +94,12 @@ assert sum(1 for row in megatron.read(folder / "rows.bin")) == 16
 @pytest.mark.parametrize(("vocabulary", "dtype"), [(65_499, "uint16"), (65_536, "uint16"), (65_537, "int32")])
 def test_the_type_of_a_vocabulary(vocabulary, dtype):
     assert token_dtype("megatron", None, vocabulary) == dtype
+
+
+def test_rows_are_packed_only_where_end_tokens_tell_them_apart():
+    check_packing("megatron", has_end_token=True)
+    with pytest.raises(nextlong.UsageError, match="only end tokens tell"):
+        check_packing("megatron", has_end_token=False)
 
 
 def test_a_token_that_the_type_cannot_hold(tmp_path):
