@@ -1,7 +1,7 @@
 """Megatron's indexed dataset: ``.bin`` with tokens only and ``.idx`` that says where each row lies, for GPTDataset.
 
 One row is one Megatron sequence and one Megatron document, of exactly T tokens, none more: GPTDataset lays documents end to
-end and cuts a sample each T tokens, with one token of the next document as the last label. So sample i is row i, and rows
+end and cuts a sample each T tokens, with one token of the next document as the last label. So a sample is a row, and rows
 of T + 1 tokens would drift by a token a sample. It follows that one epoch has a sample less than there are rows.
 
 Sequences packed into a row are told apart by the end tokens alone; ``--reset-attention-mask --reset-position-ids`` makes
