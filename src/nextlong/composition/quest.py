@@ -29,6 +29,7 @@ from nextlong.composition.keywords import (
 from nextlong.composition.method import Draft, Method, Unit
 from nextlong.composition.roots import draw_order
 from nextlong.config import Part
+from nextlong.errors import NextlongError
 from nextlong.execution.files import checksum
 from nextlong.mining.neighbours import Neighbours
 from nextlong.pool.derived import Derived
@@ -131,6 +132,12 @@ class Quest(Method):
                 stream.at += 1
             order = placed_documents(self.session, chunks)
             yield Draft(order, ends, int(documents[first]), unit.topic, stream.chunks[begun : stream.at])
+
+    def shortage(self, wanted: int, made: int, discarded: int) -> NextlongError:
+        """See :class:`~nextlong.composition.method.Method`."""
+        error = super().shortage(wanted, made, discarded)
+        hint = "Or let more keywords count: --option per_document=null, a larger max_share, a lower min_score."
+        return NextlongError(error.message, f"{error.hint} {hint}")
 
     def failures(self, sequence: dict[str, Any]) -> Iterator[str]:
         """See :class:`~nextlong.composition.method.Method`."""
