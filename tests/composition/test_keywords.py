@@ -258,6 +258,8 @@ def test_weights_by_hand():
     assert group_weights(documents, tokens, 1.0) * 5000 == pytest.approx([800, 1200, 800, 700, 1500])
     roots = np.sqrt(tokens)
     assert group_weights(documents, tokens, 0.0, power=0.5) == pytest.approx(roots / roots.sum())
+    # Exactly half: both keywords of one document are rare.
+    assert group_weights(np.array([1, 1, 2]), np.array([5, 5, 10]), 0.5) * 30 == pytest.approx([10, 10, 10])
     # More than the share belongs to keywords of the least number: none is rarer than the next.
     assert group_weights(np.array([1, 1, 1, 9]), np.array([5, 5, 5, 45]), 0.2) * 60 == pytest.approx([5, 5, 5, 45])
     assert group_weights(np.array([1, 1, 1, 9]), np.array([5, 5, 5, 45]), 0.3) * 180 == pytest.approx([45, 45, 45, 45])
