@@ -251,7 +251,7 @@ def group_weights(
     Unless oversampled, a group weighs its tokens, so that every document is read equally often. Quest (§3) sorts the
     keywords by their number of documents and oversamples the ``split_ratio`` with fewest. Its equations 1 and 2, which say
     by how much, were not to be found, so this is ours: the rare keywords are those of fewest documents that have that share
-    of the documents (a share of the keywords would be only keywords of one document, as most are), and each is drawn as if it
+    of the documents (a share of the keywords would be only those of one document, as most are), and each is drawn as if it
     had as many documents, of its size, as the first keyword after them has. Weights do not depend on how ties are sorted.
 
     Args:
