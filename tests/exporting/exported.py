@@ -1,0 +1,46 @@
+"""Sizes of the datasets that are exported in these tests, and reading exports back row by row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from nextlong.dataset import layout
+from nextlong.formats.shards import is_joined, read_rows
+
+LONG, SHORT = 2048, 512
+LONG_ROWS, SHORT_ROWS = 7, 43
+SHARD_TOKENS = 1 << 12
+
+
+def rows_of(folder: Path) -> list[dict]:
+    """The canonical table of an export."""
+    return pq.read_table(folder / "rows").to_pylist()
+
+
+def sequences_of(folder: Path) -> dict[str, dict]:
+    """The canonical table of a dataset, by id."""
+    return {row["id"]: row for row in pq.read_table(folder / layout.SEQUENCES).to_pylist()}
+
+
+def tokens_of(folder: Path) -> dict[str, np.ndarray]:
+    """The rows of a dataset or an export in Parquet, by id."""
+    table = pq.read_table(folder / layout.TOKENS, columns=["id", "input_ids"])
+    rows = [np.array(row, dtype=np.int32) for row in table.column("input_ids").to_pylist()]
+    return dict(zip(table.column("id").to_pylist(), rows, strict=True))
+
+
+def written_rows(folder: Path, form: str) -> list:
+    """The rows of an export as its format reads them."""
+    names = sorted(path.stem for path in (folder / "rows").glob("*.parquet"))
+    tokens = folder / layout.TOKENS
+    if is_joined(tokens, form):
+        names = names[:1]
+    return [row for name in names for row in read_rows(tokens, form, name, 0)[1]]
+
+
+def shifted(spans: list[dict], by: int) -> list[dict]:
+    """Spans so many tokens later."""
+    return [{**span, "token_start": span["token_start"] + by, "token_end": span["token_end"] + by} for span in spans]

@@ -1,0 +1,151 @@
+"""A mix keeps its weights in every beginning, packs what is shorter, and repeats nothing."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from exported import LONG, LONG_ROWS, SHORT, SHORT_ROWS, rows_of, sequences_of, shifted, tokens_of, written_rows
+from small_runs import contents
+
+import nextlong
+from nextlong.formats.registry import FORMATS
+
+PER_ROW = LONG // SHORT
+PACKING = sorted(name for name, form in FORMATS.items() if form.BORDERS != "none")
+
+
+def parts_of(made, **weights):
+    return {str(made / name): weight for name, weight in weights.items()}
+
+
+@pytest.mark.parametrize("form", PACKING)
+def test_one_to_two_with_four_packed_to_a_row(made, tmp_path, form):
+    card = nextlong.mix(parts_of(made, long=1, short=2), tmp_path / "out", length="2K", format=form, workers=1)
+    rows, table = written_rows(tmp_path / "out", form), rows_of(tmp_path / "out")
+    # 43 short sequences are 10 rows of four, which is what ends it.
+    assert card["counts"]["rows"] == len(rows) == len(table) == 15
+    assert [row["domain"] for row in table] == ["short", "long", "short"] * 5
+    sources = {name: (sequences_of(made / name), tokens_of(made / name)) for name in ("long", "short")}
+    taken = {"long": [], "short": []}
+    for number, (row, canonical) in enumerate(zip(rows, table, strict=True)):
+        domain, own = canonical["domain"], canonical["sequences"]
+        sequences, tokens = sources[domain]
+        assert canonical["id"] == f"mix-{number:08d}" and row.id in (None, canonical["id"])
+        assert len(own) == {"long": 1, "short": PER_ROW}[domain]
+        assert np.array_equal(row.content, np.concatenate([tokens[identity] for identity in own]))
+        length = LONG // len(own)
+        assert canonical["indices"] == [[place * length, (place + 1) * length] for place in range(len(own))]
+        spans = [span for place, one in enumerate(own) for span in shifted(sequences[one]["spans"], place * length)]
+        assert canonical["spans"] == spans and row.spans in (None, spans)
+        taken[domain] += own
+    assert len(set(taken["long"])) == 5 and len(set(taken["short"])) == 40
+    assert taken["short"] != sorted(taken["short"])  # drawn
+    used = {part["name"]: part["counts"] for part in card["parts"]}
+    assert used["long"]["left_over"] == LONG_ROWS - 5 and used["short"]["left_over"] == SHORT_ROWS - 40
+    assert nextlong.verify(tmp_path / "out", workers=1).ok
+
+
+def test_the_amount_is_what_was_asked_for_and_the_seed_draws(made, tmp_path):
+    parts = parts_of(made, long=1, short=2)
+    asked = 5 * LONG + 1
+    card = nextlong.mix(parts, tmp_path / "a", tokens=asked, workers=1)
+    assert card["counts"]["rows"] == 6 and card["config"]["length"] == LONG  # the longest sequences' length
+    nextlong.mix(parts, tmp_path / "all", workers=1)
+    assert rows_of(tmp_path / "a") == rows_of(tmp_path / "all")[:6]
+    nextlong.mix(parts, tmp_path / "b", tokens=asked, seed=1, workers=1)
+    first, second = ([row["sequences"] for row in rows_of(tmp_path / name)] for name in ("a", "b"))
+    assert first != second
+
+
+def test_too_much_is_refused_with_what_there_is(made, tmp_path):
+    with pytest.raises(nextlong.NextlongError) as error:
+        nextlong.mix(parts_of(made, long=1, short=2), tmp_path / "out", tokens=16 * LONG, workers=1)
+    assert "16 rows of 2K tokens were asked for" in error.value.message
+    assert "long 7, short 10; at the weights 1 : 2 that makes 15" in error.value.message
+    assert f"--tokens {15 * LONG}" in error.value.hint
+    assert not (tmp_path / "out").exists()
+    card = nextlong.mix(parts_of(made, long=1, short=2), tmp_path / "out", tokens=15 * LONG, workers=1)
+    assert card["counts"]["tokens"] == 15 * LONG
+
+
+def test_any_number_of_workers_makes_the_same(made, tmp_path):
+    for workers in (1, 2):
+        nextlong.mix(parts_of(made, long=1, short=1), tmp_path / str(workers), workers=workers)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
+def test_parts_may_differ_in_begin_and_end_tokens_and_separator(made, family_pool, tokenizer_folder, tmp_path):
+    other = {"bos": False, "separator": "\n---\n", "max_root_fraction": 0.9}
+    keys = {"length": LONG, "roots": 4, "tokenizer": tokenizer_folder, "composition": other}
+    nextlong.synthesize(family_pool, tmp_path / "bare", workers=1, **keys)
+    parts = [made / "long", f"{tmp_path / 'bare'}:0.5"]
+    tokens = {"long": tokens_of(made / "long"), "bare": tokens_of(tmp_path / "bare")}
+    texts = {}
+    for name in ("long", "bare"):
+        source = made / "long" if name == "long" else tmp_path / "bare"
+        nextlong.export(source, tmp_path / f"{name}-text", format="jsonl", workers=1)
+        texts[name] = {row.id: row.content for row in written_rows(tmp_path / f"{name}-text", "jsonl")}
+    for form in ("parquet", "jsonl"):
+        nextlong.mix(parts, tmp_path / form, format=form, workers=1)
+        for row, canonical in zip(written_rows(tmp_path / form, form), rows_of(tmp_path / form), strict=True):
+            (identity,), name = canonical["sequences"], canonical["domain"]
+            if form == "parquet":
+                assert np.array_equal(row.content, tokens[name][identity])
+            else:
+                assert row.content == texts[name][identity]
+        assert nextlong.verify(tmp_path / form, workers=1).ok
+
+
+def test_parts_whose_folders_share_a_name_have_names_of_their_own(made, family_pool, tokenizer_folder, tmp_path):
+    keys = {"length": LONG, "roots": 3, "tokenizer": tokenizer_folder, "seed": 9}
+    nextlong.synthesize(family_pool, tmp_path / "long", workers=1, **keys)
+    card = nextlong.mix([made / "long", tmp_path / "long"], tmp_path / "out", workers=1)
+    assert [part["name"] for part in card["parts"]] == ["long", "long-2"]
+    assert {row["domain"] for row in rows_of(tmp_path / "out")} == {"long", "long-2"}
+    assert nextlong.verify(tmp_path / "out", workers=1).ok
+
+
+def test_a_part_that_is_gone_leaves_a_mix_that_can_be_verified(made, family_pool, tmp_path, tokenizer_folder):
+    data = shutil.copytree(made / "short", tmp_path / "short")
+    nextlong.mix([made / "long", data], tmp_path / "out", workers=1)
+    shutil.rmtree(data)
+    report = nextlong.verify(tmp_path / "out", workers=1)
+    assert report.ok and report.checks["sequences equal to those of their datasets"] == LONG_ROWS
+
+
+def test_what_makes_no_sense_is_refused(made, family_pool, tokenizers, tmp_path):
+    def refused(match, parts, error=nextlong.UsageError, **keys):
+        with pytest.raises(error, match=match):
+            nextlong.mix(parts, tmp_path / "out", workers=1, **keys)
+
+    both = parts_of(made, long=1, short=2)
+    refused("No datasets are given", [])
+    refused("are the same dataset, so its sequences would be repeated", [made / "long", made / "long"])
+    refused("the sequences of the part long, which have 2,048 tokens: .* drop meta-chunks", both, length=SHORT)
+    refused("the sequences of the part long, .* drift by one a sample", both, length=LONG + 1)
+    refused("The format jsonl cannot say where one sequence", both, format="jsonl")
+    refused("Wrong value for `parts.0.weight`", parts_of(made, long=0))
+    refused("Wrong value for `parts.1.weight`", parts_of(made, long=1, short=float("inf")))
+    refused("Unknown key `weights`", both, weights=[1, 2])
+    refused("holds no finished dataset", [made / "long", tmp_path], error=nextlong.NextlongError)
+    refused("is a pool", [family_pool.folder])
+    one = [made / "short"]
+    refused("gives no row: a row of 32,768 tokens takes 64 of its sequences, and it has 43", one, nextlong.NextlongError,
+            length="32K")  # fmt: skip
+    keys = {"length": LONG, "roots": 3, "tokenizer": str(tokenizers / "dense")}
+    nextlong.synthesize(family_pool, tmp_path / "dense", workers=1, **keys)
+    refused("a model reads the tokens of one.*\n.*nextlong export --tokenizer", [made / "long", tmp_path / "dense"])
+    nextlong.export(made / "short", tmp_path / "exported", workers=1)
+    refused("is an export, and what is exported or mixed are datasets", [made / "long", tmp_path / "exported"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_changed_mix_is_refused_without_overwrite(made, tmp_path):
+    nextlong.mix(parts_of(made, long=1, short=2), tmp_path / "out", workers=1)
+    with pytest.raises(nextlong.UsageError, match=r"parts.short.weight: 2.0 → 3.0"):
+        nextlong.mix(parts_of(made, long=1, short=3), tmp_path / "out", workers=1)
+    nextlong.mix(parts_of(made, long=1, short=3), tmp_path / "out", workers=1, overwrite=True)
+    nextlong.mix(parts_of(made, long=1, short=3), tmp_path / "fresh", workers=1)
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
