@@ -27,13 +27,13 @@ from nextlong.composition.keywords import (
     usable,
 )
 from nextlong.composition.method import Draft, Method, Unit
+from nextlong.composition.quest_keywords import open_keywords, pool_keywords
 from nextlong.composition.roots import draw_order
 from nextlong.config import Part
 from nextlong.errors import NextlongError
 from nextlong.execution.files import checksum
 from nextlong.mining.neighbours import Neighbours
 from nextlong.pool.derived import Derived
-from nextlong.pool.document_keywords import open_keywords, pool_keywords
 from nextlong.pool.pool import Ordinals
 
 # So many documents tell how many characters a token has, when keywords with too little text are sorted out.
