@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import pytest
 from corpora import make_documents
-from exported import LONG, LONG_ROWS, SHARD_TOKENS, SHORT, SHORT_ROWS
+from exported import LONG, LONG_ROWS, SHORT, SHORT_ROWS, small_shards
 
 import nextlong
-from nextlong.dataset import layout
 from nextlong.tokenization.train import train_byte_level_bpe
 
 
 @pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
-    """Two long sequences to a shard, so that few sequences make several shards."""
-    monkeypatch.setattr(layout, "SHARD_TOKENS", SHARD_TOKENS)
+def _shards_are_small():
+    with small_shards():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +22,7 @@ def made(family_pool, tokenizer_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     common = {"tokenizer": tokenizer_folder, "workers": 1, "license": "cc-by-4.0"}
     roomy = {"max_root_fraction": 0.9}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layout, "SHARD_TOKENS", SHARD_TOKENS)
+    with small_shards():
         nextlong.synthesize(family_pool, folder / "long", length=LONG, roots=LONG_ROWS, **common)
         nextlong.synthesize(family_pool, folder / "short", length=SHORT, roots=SHORT_ROWS, composition=roomy, **common)
     return folder

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
 from nextlong.dataset import layout
+from nextlong.execution.files import checksum
 from nextlong.formats.shards import is_joined, read_rows
 
 LONG, SHORT = 2048, 512
 LONG_ROWS, SHORT_ROWS = 7, 43
 SHARD_TOKENS = 1 << 12
+
+
+@contextmanager
+def small_shards() -> Iterator[None]:
+    """Two long sequences to a shard, so that few sequences make several shards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "SHARD_TOKENS", SHARD_TOKENS)
+        yield
 
 
 def rows_of(folder: Path) -> list[dict]:
@@ -44,3 +57,19 @@ def written_rows(folder: Path, form: str) -> list:
 def shifted(spans: list[dict], by: int) -> list[dict]:
     """Spans so many tokens later."""
     return [{**span, "token_start": span["token_start"] + by, "token_end": span["token_end"] + by} for span in spans]
+
+
+def flip_a_byte(path: Path) -> None:
+    """Change one byte in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x55
+    path.write_bytes(content)
+
+
+def forge_receipts(folder: Path) -> None:
+    """Make every receipt of an export agree with the files as they are now."""
+    for path in folder.glob("receipts/*/*.json"):
+        receipt = json.loads(path.read_text())
+        for output, entry in receipt["outputs"].items():
+            entry["checksum"], entry["bytes"] = checksum(folder / output), (folder / output).stat().st_size
+        path.write_text(json.dumps(receipt))

@@ -173,7 +173,11 @@ def test_what_makes_no_sense_is_refused(made, family_pool, tmp_path, tokenizer_f
             nextlong.export(*arguments, workers=1, **keys)
 
     out = tmp_path / "out"
-    for length, reason in ((LONG + 1, "drift by one a sample"), (SHORT, "drop meta-chunks"), (3000, "every later one shift")):
+    for length, reason in (
+        (LONG + 1, "drift by one a sample"),
+        (SHORT, "drop meta-chunks"),
+        (3000, "every later one shift"),
+    ):
         refused(reason, made / "long", out, length=length)
     refused("The format jsonl cannot say where one sequence", made / "short", out, length=LONG, format="jsonl")
     refused("The format parquet does not write tokens as uint16", made / "long", out, dtype="uint16")

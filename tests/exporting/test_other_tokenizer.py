@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,10 +15,14 @@ from nextlong.tokenization.joins import Joiner
 from nextlong.tokenization.tokenizer import load_tokenizer
 
 
+@cache
+def joiner_of(folder):
+    return Joiner(load_tokenizer(str(folder)), "\n\n")
+
+
 def whole_text(pool, folder, spans):
     """A sequence's text as that tokenizer encodes it at once, without storing or joining anything."""
-    joiner = Joiner(load_tokenizer(str(folder)), "\n\n")
-    return joiner.encode_text(pool.texts([span["chunk"] for span in spans]))
+    return joiner_of(str(folder)).encode_text(pool.texts([span["chunk"] for span in spans]))
 
 
 def test_tokens_are_those_of_the_whole_text_and_spans_go_with_them(made, family_pool, tokenizers, tmp_path):
@@ -72,7 +77,7 @@ def test_what_is_too_short_is_dropped_counted_and_listed(made, family_pool, toke
 
 def test_where_nothing_is_long_enough_the_error_says_what_would_be(made, tokenizers, tmp_path):
     dense = str(tokenizers / "dense")
-    with pytest.raises(nextlong.NextlongError, match="none of the 7 sequences of .*long fills 8,192 tokens") as error:
+    with pytest.raises(nextlong.NextlongError, match=r"none of the 7 sequences of .*long fills 8,192 tokens") as error:
         nextlong.export(made / "long", tmp_path / "out", tokenizer=dense, length="8K", workers=1)
     length = int(error.value.hint.split("--length ")[1].split(".")[0])
     card = nextlong.export(made / "long", tmp_path / "out", tokenizer=dense, length=length, workers=1, overwrite=True)
