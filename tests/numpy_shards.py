@@ -1,7 +1,9 @@
-"""Shards in the format numpy, of rows that are given."""
+"""Shards in the format numpy, of rows or lines that are given."""
 
 from __future__ import annotations
 
+import gzip
+import io
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,3 +38,16 @@ def write_rows(folder: Path, name: str, tokens, dtype: str, ends=None, first: in
 def join(folder: Path, names, rows: int) -> Path:
     """Join shards; returns the joined main file."""
     return join_shards(folder.parent, folder.name, "numpy", names, rows).files[0]
+
+
+def offsets_of(path: Path) -> Path:
+    """The file of offsets beside an array."""
+    return path.with_suffix(".csv.gz")
+
+
+def rewrite_offsets(path: Path, lines, name: str = "tokens.uint16.csv") -> None:
+    """Put these lines into the offsets of a shard, and a name into the header."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(name, "wb", 9, packed, mtime=0) as file:
+        file.write("".join(f"{line}\n" for line in lines).encode())
+    offsets_of(path).write_bytes(packed.getvalue())
