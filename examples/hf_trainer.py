@@ -23,12 +23,14 @@ def main() -> None:
     parser.add_argument("--attention", default="sdpa", help="flash_attention_2 for packed rows of a real length")
     options = parser.parse_args()
 
+    rows = ParquetRows(options.dataset)
     model = AutoModelForCausalLM.from_pretrained(options.model, attn_implementation=options.attention, dtype="auto")
     arguments = TrainingArguments(
         output_dir=options.out,
         max_steps=options.steps,
         per_device_train_batch_size=1,  # flash attention sees the borders of packed rows only in batches of one row
         gradient_accumulation_steps=options.rows_per_step,
+        dataloader_num_workers=2,
         gradient_checkpointing=True,
         bf16=torch.cuda.is_available(),
         use_cache=False,  # with a cache, transformers does not look for the borders
@@ -40,7 +42,7 @@ def main() -> None:
         report_to="none",
     )
     # The plain collator adds no attention mask; with one, even of ones, transformers does not look for the borders.
-    trainer = Trainer(model, arguments, train_dataset=ParquetRows(options.dataset), data_collator=default_data_collator)
+    trainer = Trainer(model, arguments, train_dataset=rows, data_collator=default_data_collator)
     trainer.train()
     trainer.save_model()
 

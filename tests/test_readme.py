@@ -23,7 +23,7 @@ from nextlong.execution.files import read_description, write_description
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, NEIGHBOUR_SCHEMA, SEQUENCE_SCHEMA, SPAN_TYPE
 
 REPOSITORY = Path(__file__).parent.parent
-RUN = ("README.md", "docs/method.md", "docs/formats.md", "docs/footguns.md")
+RUN = ("README.md", "docs/method.md", "docs/formats.md", "docs/trainers.md", "docs/footguns.md")
 TEXTS = (*RUN, "CONTRIBUTING.md", "CHANGELOG.md")
 
 # The documented commands, for a corpus of two files on two busy cores. One worker starts no processes.
@@ -140,7 +140,8 @@ def test_options_that_are_named_exist(name: str) -> None:
     commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
     known = {option for command in commands for parameter in command.params for option in parameter.opts}
     known |= {option for command in commands for parameter in command.params for option in parameter.secondary_opts}
-    text = re.sub(r"^.*(?:pip|git|pytest|ruff|make) .*$", "", (REPOSITORY / name).read_text(encoding="utf-8"), flags=re.M)
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    text = re.sub(r"^.*(?:pip|git|pytest|ruff|make|python) .*$", "", text, flags=re.M)
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
     assert named - known == set()
 
