@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 import nextlong
-from nextlong.composition.registry import method_class
+from nextlong.composition.registry import method_class, method_package
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, config_hash
 from nextlong.dataset import layout
@@ -23,8 +23,23 @@ from nextlong.execution.tasks import Receipt
 from nextlong.formats.registry import FORMATS
 from nextlong.sizes import format_length
 
-_BACKGROUND = (
-    "The method and those it is compared with: [NExtLong](https://arxiv.org/abs/2501.12766), Gao et al., ICML 2025."
+_PAPER = "[NExtLong](https://arxiv.org/abs/2501.12766) (Gao et al., ICML 2025)"
+
+# What a mask between the parts of a sequence would do, with meta-chunks and without.
+_MASKS = (
+    "A mask between the chunks of a sequence would mask\naway the training signal.",
+    "A mask between the documents of a sequence would\nleave nothing long to learn from.",
+)
+
+# What stands in a span, with meta-chunks and without.
+_SPANS = (
+    "its root document and its spans; `role` is `meta` or\n`negative`, `document` and `position` name the chunk, `chunk` is "
+    "its number in the pool, `group` the meta-chunk it stands\nwith, and `rank` and `score` tell how similar it is to that "
+    "meta-chunk.",
+    "its first document (`root`), what its documents have in\ncommon where the method says (`topic`), and its spans; `role` "
+    "is `document`, `document` and `position` name the chunk,\n`chunk` is its number in the pool, `group` the document's "
+    "number in the sequence, and `rank` and `score` tell how similar\nit is to what it was found for, where something was "
+    "searched.",
 )
 
 # Ranks at which the summary gives the mean similarity.
@@ -104,8 +119,16 @@ def _similarity_by_rank(composed: Sequence[Receipt]) -> dict[int, float]:
 
 def _counted_parts(counts: dict[str, int]) -> str:
     """Rows of the card's table: what sequences consist of."""
-    names = {"meta_chunks": "meta-chunks", "negatives": "negatives"} if counts["meta_chunks"] else {"documents": "documents"}
+    with_meta = {"meta_chunks": "meta-chunks", "negatives": "negatives"}
+    names = with_meta if counts["meta_chunks"] else {"documents": "documents, counted in each sequence"}
     return "\n".join(f"| {shown} | {counts[name]:,} |" for name, shown in names.items())
+
+
+def _background(name: str) -> str:
+    """Where the method comes from."""
+    if package := method_package(name):
+        return f"The method is brought by the package {package}."
+    return f"The method is that of {_PAPER}." if name == "nextlong" else f"A method to compare with {_PAPER}."
 
 
 def card(content: dict[str, Any], session: Session) -> str:
@@ -124,7 +147,8 @@ def card(content: dict[str, Any], session: Session) -> str:
     if len(sources) > len(listed):
         listed.append(f"- … and {len(sources) - len(listed):,} more, listed in `dataset.yaml`")
     columns = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in form.COLUMNS.items())
-    method = method_class(config.composition.method)
+    method, whole = method_class(config.composition.method), not counts["meta_chunks"]
+    begin, end = ("none" if tokenizer[key] is None else tokenizer[key] for key in ("bos_id", "eos_id"))
     separator = config.composition.separator.encode("unicode_escape").decode()
     return f"""---
 {yaml.safe_dump(front, sort_keys=False).strip()}
@@ -132,11 +156,10 @@ def card(content: dict[str, Any], session: Session) -> str:
 
 # {counts["sequences"]:,} sequences of {format_length(config.length)} tokens by the method {config.composition.method}
 
-Made by nextlong {content["nextlong"]}. Each sequence is {method.SUMMARY}.
-{_BACKGROUND}
+Made by nextlong {content["nextlong"]}. What a sequence is: {method.SUMMARY}.
+{_background(method.NAME)}
 
-**Train on all tokens with full causal attention inside a sequence.** A mask between the chunks of a sequence would mask
-away the training signal.
+**Train on all tokens with full causal attention inside a sequence.** {_MASKS[whole]}
 
 | | |
 |---|---|
@@ -145,7 +168,7 @@ away the training signal.
 {_counted_parts(counts)}
 | tokens wasted | {counts["tokens_wasted"]:,} (cut off or left over from documents that were taken up) |
 | tokenizer | {tokenizer["name"]}, {tokenizer["vocabulary_size"]:,} tokens |
-| begin, end token | {tokenizer["bos_id"]}, {tokenizer["eos_id"]} |
+| begin, end token | {begin}, {end} |
 | separator | `{separator}` |
 | seed | {config.seed} |
 
@@ -161,11 +184,9 @@ away the training signal.
 |---|---|
 {columns}
 
-`sequences/*.parquet` is the canonical table: for each sequence its root document and its spans; `role` is `meta` or
-`negative`, `document` and `position` name the chunk, `chunk` is its number in the pool, `group` the meta-chunk it stands
-with, `rank` and `score` tell how similar it is to that meta-chunk, and `token_start` and `token_end` where it stands in the
-row. Where whole documents stand together, `role` is `document` and `group` their number in the sequence. So every training
-token can be traced to its document. `nextlong verify` proves all of it.
+`sequences/*.parquet` is the canonical table: for each sequence {_SPANS[whole]}
+`token_start` and `token_end` say where it stands in the row. So every training token can be traced to its document.
+`nextlong verify` proves all of it.
 
 ## Sources
 
