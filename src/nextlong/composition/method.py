@@ -148,8 +148,9 @@ class Method(ABC):
     def units(self, wanted: int) -> Iterator[Unit]:
         """Plan the sequences, in the order in which they are numbered.
 
-        Called once, in one process. Must be lazy: no more than needed is taken from it. The units must not depend on
-        ``wanted``, which only tells how far to look ahead (the last unit may hold fewer sequences).
+        Called once, in one process. Should be lazy: no more than needed is taken from it. Best, the units do not depend on
+        ``wanted``, which then only tells how far to look ahead: a dataset of more tokens begins with the same sequences,
+        and when sequences were discarded and more are planned, nothing is made again.
 
         Args:
             wanted: how many sequences will be taken.

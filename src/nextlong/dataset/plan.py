@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,8 @@ def plan(session: Session, wanted: int, put: Callable[[Ordinals], bool]) -> Outc
     method = make_method(session, put)
     rows: dict[str, list[object]] = {name: [] for name in UNIT_SCHEMA.names}
     made = 0
-    for unit in method.units(wanted) if wanted else ():
+    for whole in method.units(wanted) if wanted else ():
+        unit = replace(whole, sequences=min(whole.sequences, wanted - made))
         for name, value in zip(UNIT_SCHEMA.names, (unit.documents, unit.sequences, unit.topic), strict=True):
             rows[name].append(value)
         made += unit.sequences

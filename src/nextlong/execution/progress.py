@@ -126,7 +126,12 @@ class Shown:
 
     def _finished(self, name: str, done: int, unit: str, seconds: float) -> None:
         if done:
-            self.say(f"{name:<12} {done:,} {unit} in {format_seconds(seconds)} ({_rate(done, seconds)})")
+            self.say(finished_line(name, done, unit, seconds))
+
+
+def finished_line(name: str, done: int, unit: str, seconds: float) -> str:
+    """What is said of a stage that is done."""
+    return f"{name:<12} {done:,} {unit} in {format_seconds(seconds)} ({_rate(done, seconds)})"
 
 
 def _rate(amount: int, seconds: float) -> str:

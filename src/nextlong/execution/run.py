@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.files import atomic, mapping, read_json, remove_leftovers, write_json
 from nextlong.execution.local import Executor
-from nextlong.execution.progress import Progress
+from nextlong.execution.progress import Progress, finished_line
 from nextlong.execution.tasks import RECEIPTS, Ledger, Receipt, Task, perform
 
 PLAN = "plan.json"
@@ -109,8 +109,9 @@ class Run:
             self.worked = True
             started = time.perf_counter()
             receipt = perform(task, self.folder)
-            self._write_metrics(task.stage, unit, [receipt], 0, time.perf_counter() - started)
-            self.progress.say(f"{task.stage:<12} {receipt.rows:,} {unit}")
+            seconds = time.perf_counter() - started
+            self._write_metrics(task.stage, unit, [receipt], 0, seconds)
+            self.progress.say(finished_line(task.stage, receipt.rows, unit, seconds))
         return receipt
 
     def _write_metrics(self, stage: str, unit: str, done: list[Receipt], skipped: int, seconds: float) -> None:
