@@ -223,3 +223,19 @@ def test_a_pool_that_is_gone_or_a_damaged_sequence_file_is_named(family_pool, to
     with pytest.raises(nextlong.NextlongError, match="Name where it is now with --pool"):
         nextlong.verify(tmp_path / "out", workers=1)
     assert nextlong.verify(tmp_path / "out", workers=1, pool=tmp_path / "moved").ok
+
+
+def test_other_methods_and_files_without_sequences(family_pool, tokenizer_folder, tmp_path):
+    """Paper mode may discard all sequences of a file; other methods have whole documents instead of meta-chunks."""
+    keys = {"length": LONG, "roots": 5, "tokenizer": tokenizer_folder, "workers": 1}
+    paper = {"mode": "paper", "oversampling": 0.72, "characters_per_token": 4}
+    for name, composition in (("paper", paper), ("standard", {"method": "standard"})):
+        nextlong.synthesize(family_pool, tmp_path / name, composition=composition, **keys)
+        nextlong.export(tmp_path / name, tmp_path / f"{name}-out", workers=1)
+        expected, found = tokens_of(tmp_path / name), tokens_of(tmp_path / f"{name}-out")
+        assert list(expected) == list(found) and len(found) == 5
+        assert all(np.array_equal(found[identity], tokens) for identity, tokens in expected.items())
+        assert nextlong.verify(tmp_path / f"{name}-out", workers=1).ok
+    files = (tmp_path / "paper" / layout.SEQUENCES).iterdir()
+    assert 0 in [pq.read_metadata(path).num_rows for path in files]
+    assert {row["domain"] for row in rows_of(tmp_path / "standard-out")} == {"standard"}
