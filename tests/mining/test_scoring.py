@@ -130,9 +130,9 @@ def test_the_causal_language_model_in_an_environment_with_torch():
         pytest.skip("the environment with torch has another Python, and cannot borrow this one's packages")
     lacking = [str(_REPOSITORY / "src"), *(path for path in sys.path if path.endswith("site-packages"))]
     code = f"import sys; sys.path += {lacking}; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    tests = Path(__file__).with_name("test_causal_lm.py")
+    tests = [Path(__file__).with_name(name) for name in ("test_causal_lm.py", "test_scored_mining.py")]
     done = subprocess.run(
-        [python, "-c", code, "-q", "-p", "no:cacheprovider", "--noconftest", "--rootdir", _REPOSITORY, tests],
+        [python, "-c", code, "-q", "-p", "no:cacheprovider", "--noconftest", "--rootdir", _REPOSITORY, *tests],
         capture_output=True,
         text=True,
         timeout=280,

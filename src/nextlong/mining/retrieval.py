@@ -54,9 +54,15 @@ def _opened(folder: Path, chunks: int) -> LexicalIndex:
     return load_lexical(folder, chunks)
 
 
-@lru_cache(maxsize=1)
 def open_scorer(name: str) -> Scorer:
-    """The scorer of a name; a worker keeps it between its tasks."""
+    """The scorer of a name; a worker keeps it between its tasks, as long as the model's files are the same."""
+    folder = Path(name.partition(":")[2])
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return _loaded(name, tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache(maxsize=1)
+def _loaded(name: str, files: tuple[tuple[str, int, int], ...]) -> Scorer:
     return load_scorer(name)
 
 
