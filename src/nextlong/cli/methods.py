@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from nextlong.cli import options
 from nextlong.cli.summary import console
@@ -33,7 +34,7 @@ def methods(
     """List the ways of making sequences, or show the options of one."""
     shown = {name: _described(name)} if name else {each: _described_or_broken(each) for each in method_names()}
     if as_json:
-        typer.echo(json.dumps(shown, default=str))
+        typer.echo(json.dumps(shown))
     elif name:
         _print_one(name, shown[name])
     else:
@@ -63,7 +64,7 @@ def _field(part: type[Part], key: str) -> dict[str, Any]:
     field: FieldInfo = part.model_fields[key]
     described: dict[str, Any] = {"about": field.description or _meanings(part).get(key, ""), "required": field.is_required()}
     if not field.is_required():
-        described["default"] = field.get_default(call_default_factory=True)
+        described["default"] = to_jsonable_python(field.get_default(call_default_factory=True), fallback=str)
     if get_origin(field.annotation) is Literal:
         described["choices"] = list(get_args(field.annotation))
     return described
@@ -115,7 +116,7 @@ def _print_fields(fields: dict[str, dict[str, Any]]) -> None:
 
 def _as_yaml(value: object) -> str:
     """A value as it is given to ``--option``: JSON, which is YAML, but plain strings without quotes."""
-    return value if isinstance(value, str) and _PLAIN.fullmatch(value) else json.dumps(value, default=str)
+    return value if isinstance(value, str) and _PLAIN.fullmatch(value) else json.dumps(value)
 
 
 def _print(text: str, first: str = "", others: str = "") -> None:
