@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from nextlong.composition.keywords import (
     MAX_WORDS,
     MIN_SCORE,
     SPLIT_RATIO,
+    KeywordIndex,
     KeywordSettings,
     choose_keyword,
     group_order,
@@ -38,8 +40,6 @@ from nextlong.pool.pool import Ordinals
 
 # So many documents tell how many characters a token has, when keywords with too little text are sorted out.
 _SAMPLE = 256
-# A keyword needs a little more text than a sequence has, since the guess may be off and a document's rest is left over.
-_MARGIN = 1.05
 
 
 class QuestOptions(Part):
@@ -48,7 +48,7 @@ class QuestOptions(Part):
     Attributes:
         min_score: keywords with a lower RAKE score are dropped (the paper's 3.0).
         max_words: longer keywords are dropped.
-        split_ratio: the share of the keywords, those with the fewest documents, that are oversampled.
+        split_ratio: the keywords with the fewest documents, which together hold this share of them, are oversampled.
         queries: a JSON Lines file of ``id`` and ``queries``, as a doc2query model predicts them, from which keywords are
             taken; without it they come from the documents themselves.
         min_documents: keywords that fewer documents have are not used.
@@ -71,6 +71,7 @@ class Quest(Method):
     NAME = "quest"
     SUMMARY = "documents that share a keyword, rare keywords oversampled"
     Options = QuestOptions
+    VERSION = 2
 
     @cached_property
     def _keywords(self) -> Derived:
@@ -86,45 +87,44 @@ class Quest(Method):
         return (self._keywords,)
 
     def units(self, wanted: int) -> Iterator[Unit]:
-        """A unit for each keyword that is drawn, with as many sequences as it is drawn for.
-
-        Its documents are a shuffled list, and behind it others as far as they may be needed: no document comes a second
-        time before all documents of the keyword have come.
-        """
+        """A unit for each keyword that is drawn: all documents that have it, and as many sequences as it is drawn for."""
         session, pool = self.session, self.session.pool()
         names, keyword_of = keyword_ids(self._chosen())
         groups = inverted_index(keyword_of)
         characters = np.array([pool.characters_of(document) for document in range(pool.documents)], dtype=np.int64)
         sizes = np.add.reduceat(characters[groups.documents], groups.starts[:-1]) if len(groups.keywords) else np.empty(0)
-        enough = np.flatnonzero(sizes >= self._characters_of_a_sequence() * _MARGIN)
-        small = np.setdiff1d(np.arange(len(groups.keywords)), enough)
+        long_enough = sizes >= self._characters_of_a_sequence()
         counts = np.diff(groups.starts)
+        while True:
+            enough = np.flatnonzero(long_enough)
+            weights = group_weights(counts[enough], sizes[enough].astype(np.int64), self.options.split_ratio)
+            order = enough[group_order(weights, wanted, session.config.seed)]
+            drawn = list(dict.fromkeys(order.tolist()))
+            short = [
+                group
+                for group, tokens in zip(drawn, self._tokens_of(groups, drawn), strict=True)
+                if tokens < session.content
+            ]
+            if not short:
+                break
+            long_enough[short] = False
         self.documents_passed_over["without a keyword that others have"] += int((keyword_of < 0).sum())
-        self.documents_passed_over["of a keyword with too little text for a sequence"] += int(counts[small].sum())
-        weights = group_weights(counts[enough], sizes[enough].astype(np.int64), self.options.split_ratio)
-        order = group_order(weights, wanted, session.config.seed)
-        for place in dict.fromkeys(order.tolist()):
-            group = int(enough[place])
-            sequences = int((order == place).sum())
-            members, keyword = groups.members(group), names[groups.keywords[group]]
-            visits = 1 + int(sequences * self._characters_of_a_sequence() * _MARGIN // sizes[group])
-            key = xxhash.xxh3_64_intdigest(keyword.encode())
-            shuffles = [shuffled_documents(members, session.config.seed, key, visit) for visit in range(2 * visits)]
-            yield Unit(np.concatenate(shuffles), sequences, keyword)
+        self.documents_passed_over["of a keyword with too little text for a sequence"] += int(counts[~long_enough].sum())
+        for group in drawn:
+            yield Unit(groups.members(group), int((order == group).sum()), names[groups.keywords[group]])
 
     def compose(self, unit: Unit, found: Neighbours | None) -> Iterator[Draft]:
         """Documents one after the other, a fresh one for each sequence; what is left of the last one is dropped."""
-        pool = self.session.pool()
-        size = len(np.unique(unit.documents))
-        shuffles = iter(np.split(unit.documents, range(size, len(unit.documents), size)))
+        pool, seed = self.session.pool(), self.session.config.seed
+        key = xxhash.xxh3_64_intdigest(unit.topic.encode())
+        shuffles = (shuffled_documents(unit.documents, seed, key, visit) for visit in count())
         stream = Stream(self, chunks_of(self.session, next(shuffles)))
         for _ in range(unit.sequences):
             first = stream.at
             while (ends := stream.fill()) is None:
-                shuffle = next(shuffles, None)
-                if shuffle is None or first == 0:
+                if first == 0:
                     return  # all documents of the keyword together are too short
-                stream, first = Stream(self, chunks_of(self.session, shuffle)), 0
+                stream, first = Stream(self, chunks_of(self.session, next(shuffles))), 0
             chunks = stream.chunks[first : stream.at]
             documents = pool.documents_of(stream.chunks)
             begun = stream.at
@@ -172,6 +172,15 @@ class Quest(Method):
             among = [keyword for keyword, good in zip(own, keep, strict=True) if good]
             chosen.append(choose_keyword(among, self.session.config.seed, int(pool.keys[document])))
         return chosen
+
+    def _tokens_of(self, groups: KeywordIndex, some: list[int]) -> list[int]:
+        """The tokens of the documents of some groups, a token less for each chunk: joining may save so many."""
+        if not some:
+            return []
+        chunks = [chunks_of(self.session, groups.members(group)) for group in some]
+        borders = np.cumsum([0, *map(len, chunks[:-1])])
+        tokens = np.add.reduceat(self.tokens.lengths(np.concatenate(chunks)) - 1, borders)
+        return [int(amount) for amount in tokens]
 
     @cached_property
     def _sample(self) -> Ordinals:
