@@ -23,18 +23,20 @@ from nextlong.execution.files import read_description, write_description
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, NEIGHBOUR_SCHEMA, SEQUENCE_SCHEMA, SPAN_TYPE
 
 REPOSITORY = Path(__file__).parent.parent
-RUN = ("README.md", "docs/method.md", "docs/formats.md", "docs/trainers.md", "docs/footguns.md")
+RUN = ("README.md", "docs/method.md", "docs/methods.md", "docs/formats.md", "docs/trainers.md", "docs/footguns.md")
 TEXTS = (*RUN, "CONTRIBUTING.md", "CHANGELOG.md")
 
 # The documented commands, for a corpus of two files on two busy cores. One worker starts no processes.
 SMALLER = (
     (r"--length 128K", "--length 4K"),
+    (r"--length 256K", "--length 8K"),
+    (r"--length 512K", "--length 16K"),
     (r"--tokens 100M", "--tokens 40K"),
     (r"--tokens 200M", "--tokens 80K"),
     (r'length="128K", tokens="100M"', 'length="4K", tokens="40K", workers=1'),
     (r"--tokenizer \S+", "--tokenizer tokenizer"),
     (r'tokenizer="[^"]+"', 'tokenizer="tokenizer"'),
-    (r"nextlong (index|synthesize|verify) ", r"nextlong \1 --workers 1 "),
+    (r"nextlong (index|synthesize|verify|export|mix) ", r"nextlong \1 --workers 1 "),
     (r"nextlong index (?!.*--encoder)", "nextlong index --encoder lsa "),
     (r"--encoder lsa", "--encoder lsa --dimensions 16"),
     (r'\.jsonl\.zst", "pool"\)', '.jsonl.zst", "pool", workers=1, encoder={"name": "lsa", "dimensions": 16})'),
@@ -147,13 +149,14 @@ def test_options_that_are_named_exist(name: str) -> None:
 
 
 def test_every_option_of_the_method_is_documented() -> None:
-    text = (REPOSITORY / "docs/method.md").read_text(encoding="utf-8")
+    names = ("docs/method.md", "docs/methods.md")
+    text = "".join((REPOSITORY / name).read_text(encoding="utf-8") for name in names)
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     panels = {"Size", "Mining", "Composition", "Chunks"}
     elsewhere = {"--length", "--tokenizer", "--format", "--license"}  # in the README and in formats.md
     for parameter in commands["synthesize"].params:
         if getattr(parameter, "rich_help_panel", None) in panels and parameter.opts[0] not in elsewhere:
-            assert parameter.opts[0] in text, f"docs/method.md does not name {parameter.opts[0]}"
+            assert parameter.opts[0] in text, f"no document of the methods names {parameter.opts[0]}"
 
 
 def test_every_column_is_documented() -> None:

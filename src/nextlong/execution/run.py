@@ -199,7 +199,8 @@ def refuse_foreign(folder: Path, kind: str, inside: Sequence[str] = ()) -> None:
     if path.exists():
         found = mapping(read_json(path), path, "kind")["kind"]
         if found != kind:  # not even --overwrite makes the one of the other
-            raise UsageError(f"{folder} holds a {found}, not a {kind}.", "Choose another folder; nothing was touched.")
+            these = [f"an {each}" if each[0] in "aeiou" else f"a {each}" for each in (found, kind)]
+            raise UsageError(f"{folder} holds {these[0]}, not {these[1]}.", "Choose another folder; nothing was touched.")
     elif folder.exists():
         expected = {LOCK, *inside}
         entries = {entry.name for entry in folder.iterdir()}

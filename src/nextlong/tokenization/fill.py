@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import numpy as np
-from filelock import FileLock
 
 from nextlong.config import config_hash
-from nextlong.execution.files import explained, remove_leftovers
 from nextlong.execution.run import Run
 from nextlong.execution.tasks import Task
+from nextlong.pool.derived import held
 from nextlong.pool.pool import Ordinals, Pool
 from nextlong.tokenization.store import STAGE, TokenStore, grouped, open_joiner, part_path, tokenize
 
@@ -35,7 +30,7 @@ def fill(run: Run, pool: Pool, joiner: tuple[str, str, str], chunks: Ordinals) -
     store = TokenStore(pool, open_joiner(*joiner))
     if not len(store.missing(chunks)):
         return False
-    with _held(store.folder):
+    with held(store.folder):
         store = TokenStore(pool, open_joiner(*joiner))  # what the other run made is there now
         lacking = store.missing(chunks)
         version = config_hash(pool.id, joiner[2])
@@ -48,19 +43,3 @@ def fill(run: Run, pool: Pool, joiner: tuple[str, str, str], chunks: Ordinals) -
         if tasks:
             run.add(tasks, "chunks", len(lacking), store.folder)
     return True
-
-
-@contextmanager
-def _held(store: Path) -> Iterator[None]:
-    """Hold the token store, which lies in the pool, for writing."""
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(store / ".lock")
-        lock.acquire()
-    except OSError as error:
-        raise explained(error, store) from error
-    try:
-        remove_leftovers(store)  # of a run that was killed; the run's own are not here
-        yield
-    finally:
-        lock.release()
