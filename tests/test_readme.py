@@ -6,6 +6,7 @@ Every ``sh`` and ``python`` block of these files is executed, in order, in a fol
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -23,7 +24,15 @@ from nextlong.execution.files import read_description, write_description
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, NEIGHBOUR_SCHEMA, SEQUENCE_SCHEMA, SPAN_TYPE
 
 REPOSITORY = Path(__file__).parent.parent
-RUN = ("README.md", "docs/method.md", "docs/methods.md", "docs/formats.md", "docs/trainers.md", "docs/footguns.md")
+RUN = (
+    "README.md",
+    "docs/method.md",
+    "docs/methods.md",
+    "docs/writing-a-method.md",
+    "docs/formats.md",
+    "docs/trainers.md",
+    "docs/footguns.md",
+)
 TEXTS = (*RUN, "CONTRIBUTING.md", "CHANGELOG.md")
 
 # The documented commands, for a corpus of two files on two busy cores. One worker starts no processes.
@@ -41,6 +50,7 @@ SMALLER = (
     (r"--encoder lsa", "--encoder lsa --dimensions 16"),
     (r'\.jsonl\.zst", "pool"\)', '.jsonl.zst", "pool", workers=1, encoder={"name": "lsa", "dimensions": 16})'),
     (r"^make (\w+)", rf"make --dry-run --directory '{REPOSITORY}' \1"),  # the tests cannot run themselves
+    *([(r"pip install ", "pip install --no-build-isolation ")] if importlib.util.find_spec("hatchling") else []),
 )
 _BLOCK = re.compile(r"^(?:<!-- not run: (?P<reason>.+) -->\n)?```(?P<language>\w+)\n(?P<source>.*?)^```$", re.M | re.S)
 
@@ -83,6 +93,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpus(folder / "corpus")
     write_tokenizer(folder / "tokenizer")
     shutil.copytree(REPOSITORY / "recipes", folder / "recipes")
+    shutil.copytree(REPOSITORY / "examples", folder / "examples")
     return folder
 
 
