@@ -28,7 +28,7 @@ License = Annotated[
 
 
 def export(
-    dataset: Annotated[Path, typer.Argument(help="Folder of a finished dataset.")],
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a finished dataset.")],
     out: options.Out,
     format: options.Format = None,
     length: Annotated[

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from nextlong.api import base_recipe, dataset_config, is_pool, pool_config
 from nextlong.chunking import make_chunker
+from nextlong.composition.registry import method_class, method_options
 from nextlong.config import DatasetConfig, PoolConfig
 from nextlong.corpus import Source, find_sources, read_source
 from nextlong.dataset.layout import sequences_per_shard
@@ -140,11 +141,12 @@ def print_dataset_plan(
     """What ``nextlong synthesize`` would do."""
     config = dataset_config(base_recipe(recipe), keys)
     sequences = sequences_wanted(config)
+    method_options(config)
     if len(source) == 1 and is_pool(source[0]):
         pool = Pool(Path(source[0]))
         characters, chunks = pool.characters, pool.chunks
         eligible = int((np.diff(pool.first_chunk) >= config.composition.min_meta_chunks).sum())
-        if eligible < sequences:
+        if config.composition.method == "nextlong" and eligible < sequences:
             raise UsageError(
                 f"The pool has {eligible:,} documents that can be roots, and {sequences:,} sequences need one each."
             )
@@ -164,8 +166,11 @@ def _print_dataset(
     # Chunks drawn evenly from the pool would leave this many untouched; hard negatives are less even, so this is a ceiling.
     distinct = chunks * (1 - math.exp(-uses / max(1, chunks)))
     stored = distinct * characters / max(1, chunks) / _CHARACTERS_PER_TOKEN * _STORED_BYTES_PER_TOKEN
-    table = _table(f"Plan of {out}: {sequences:,} sequences of {format_length(config.length)}, {tokens:,} tokens")
-    table.add_row("mine", f"{batches:,}", f"{sequences:,} root documents", format_bytes(uses * 24))
+    what = f"{sequences:,} sequences of {format_length(config.length)} by {config.composition.method}, {tokens:,} tokens"
+    table = _table(f"Plan of {out}: {what}")
+    table.add_row("plan", "1", "which documents make which sequences", format_bytes(sequences * 24))
+    if method_class(config.composition.method).SEARCHES:
+        table.add_row("mine", f"{batches:,}", f"{sequences:,} root documents", format_bytes(uses * 24))
     table.add_row("tokenize", "by shard", f"up to {format_count(distinct)} chunks", f"{format_bytes(stored)} in the pool")
     table.add_row(
         "compose", f"{batches:,}", f"about {uses / max(1, sequences):,.0f} chunks a sequence", format_bytes(uses * 20)

@@ -28,7 +28,9 @@ def synthesize(
     tokens: Annotated[str | None, typer.Option(help="Tokens to make, as 100M or 4B.", rich_help_panel=_SIZE)] = None,
     roots: Annotated[
         str | None,
-        typer.Option(help="Root documents (and so sequences) to take, instead of --tokens.", rich_help_panel=_SIZE),
+        typer.Option(
+            help="Sequences to make (each has a root document of its own), instead of --tokens.", rich_help_panel=_SIZE
+        ),
     ] = None,
     tokenizer: Annotated[
         str | None,
