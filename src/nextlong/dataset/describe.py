@@ -20,7 +20,7 @@ from nextlong.errors import NextlongError
 from nextlong.execution.files import atomic, read_description, write_description
 from nextlong.execution.run import Run
 from nextlong.execution.tasks import Receipt
-from nextlong.formats.registry import FORMATS
+from nextlong.formats.registry import FORMATS, hub_configs
 from nextlong.sizes import format_length
 
 _PAPER = "[NExtLong](https://arxiv.org/abs/2501.12766) (Gao et al., ICML 2025)"
@@ -138,9 +138,7 @@ def card(content: dict[str, Any], session: Session) -> str:
     front = {
         "license": config.license,
         "tags": list(dict.fromkeys(["long-context", "nextlong", config.composition.method])),
-        "configs": [
-            {"config_name": "default", "data_files": [{"split": "train", "path": f"{layout.TOKENS}/*{form.SUFFIXES[0]}"}]}
-        ],
+        **hub_configs(config.format, layout.TOKENS),
     }
     sources = content["pool"]["config"]["corpus"]["inputs"]
     listed = [f"- `{source}`" for source in sources[:20]]

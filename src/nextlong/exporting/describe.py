@@ -17,7 +17,7 @@ from nextlong.execution.tasks import Receipt
 from nextlong.exporting.parts import Source
 from nextlong.exporting.request import Request
 from nextlong.exporting.rows import Taken
-from nextlong.formats.registry import FORMATS
+from nextlong.formats.registry import FORMATS, hub_configs
 from nextlong.sizes import format_length
 
 
@@ -128,9 +128,7 @@ def card(content: dict[str, Any]) -> str:
     front = {
         "license": config["license"],
         "tags": list(dict.fromkeys(["long-context", "nextlong", *methods])),
-        "configs": [
-            {"config_name": "default", "data_files": [{"split": "train", "path": f"{layout.TOKENS}/*{form.SUFFIXES[0]}"}]}
-        ],
+        **hub_configs(config["format"], layout.TOKENS),
     }
     packed = any(part["sequences_per_row"] > 1 for part in parts)
     table = "\n".join(

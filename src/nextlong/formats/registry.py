@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from nextlong.errors import UsageError
 from nextlong.formats import jsonl, mds, megatron, numpy_tokens, parquet
@@ -16,8 +16,19 @@ FORMATS: dict[str, Format] = {
     "numpy": cast(Format, numpy_tokens),
 }
 
+# Formats that the hub, and so `datasets`, reads.
+_ON_THE_HUB = ("parquet", "jsonl")
+
 # Number of token ids that each type can tell apart.
 _CAPACITY = {"uint16": 1 << 16, "int32": 1 << 31, "uint32": 1 << 32}
+
+
+def hub_configs(format: str, folder: str) -> dict[str, Any]:
+    """What a data card's front matter says of the files, for the Hugging Face hub; nothing where it cannot read them."""
+    if format not in _ON_THE_HUB:
+        return {}
+    files = [{"split": "train", "path": f"{folder}/*{FORMATS[format].SUFFIXES[0]}"}]
+    return {"configs": [{"config_name": "default", "data_files": files}]}
 
 
 def token_dtype(format: str, asked: str | None, vocabulary_size: int) -> str:
