@@ -1,7 +1,7 @@
-# make demo   the whole job on a corpus that every Python has
-# make test   the tests, with coverage
+# make demo      the whole job on a corpus that every Python has
+# make test      the tests, with coverage
 # make readers   environments of the trainers' own readers, so that the tests that need them run
-# make lint   ruff and mypy, as the continuous integration runs them
+# make lint      ruff and mypy, as the continuous integration runs them
 #
 # VENV=folder puts the environment elsewhere; PYTHON=python3.12 makes it with that interpreter.
 
