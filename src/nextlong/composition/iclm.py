@@ -43,6 +43,7 @@ class Iclm(Method):
     SUMMARY = "documents along a greedy path from each to its most similar unvisited neighbour"
     Options = IclmOptions
     USES_ONCE = "chunk"
+    VERSION = 2
 
     def derived(self) -> Sequence[Derived]:
         """See :class:`~nextlong.composition.method.Method`."""
@@ -74,15 +75,24 @@ def nearest_documents(method: Method, neighbours: int) -> npt.NDArray[np.int64]:
     pool = method.session.pool()
     vectors, index = open_document_vectors(pool)
     graph = np.full((pool.documents, neighbours), -1, dtype=np.int64)
-    for start in range(0, pool.documents, _BATCH):
-        documents = np.arange(start, min(start + _BATCH, pool.documents))
+    batches = [np.arange(start, min(start + _BATCH, pool.documents)) for start in range(0, pool.documents, _BATCH)]
+    # A document without a vector has no neighbours, and is none; its score of 0 means nothing.
+    there = np.concatenate([vectors.take(documents).any(axis=1) for documents in batches])
+    depth = min(neighbours + 1, pool.documents)
+    deepest = min(depth + int((~there).sum()), pool.documents)
+    for documents in batches:
         queries = vectors.take(documents)
-        scores, found = index.search(queries, min(neighbours + 1, pool.documents))
-        # A zero vector has no neighbours, and is none: its scores are 0, which only orthogonal vectors share.
-        known = (found >= 0) & (found != documents[:, None]) & (scores != 0)
+        scores, found = index.search(queries, depth)
+        found[~there[found] | (found == documents[:, None])] = -1
+        known = (found >= 0) & there[documents][:, None]
         known &= np.cumsum(known, axis=1) <= neighbours  # a document with many equals may not find itself
         rows, places = np.nonzero(known)
-        graph[start + rows, (np.cumsum(known, axis=1) - 1)[rows, places]] = found[rows, places]
+        graph[documents[rows], (np.cumsum(known, axis=1) - 1)[rows, places]] = found[rows, places]
+        # Where even dissimilar documents are neighbours, those without a vector stood before them.
+        for row in np.flatnonzero(there[documents] & (scores[:, -1] <= 0)).tolist() if deepest > depth else ():
+            (others,) = index.search(queries[row : row + 1], deepest)[1]
+            others = others[there[others] & (others >= 0) & (others != documents[row])][:neighbours]
+            graph[documents[row], : len(others)] = others
     return graph
 
 

@@ -12,11 +12,13 @@ from nextlong.composition.documents import broken_documents, broken_scores
 from nextlong.composition.fill import Stream, chunks_of
 from nextlong.composition.method import Draft, Method, Searched, Unit
 from nextlong.composition.roots import draw_order
+from nextlong.errors import NextlongError
 from nextlong.mining.neighbours import Neighbours
 from nextlong.pool.derived import Derived
 from nextlong.pool.document_vectors import document_vectors, open_document_vectors
 from nextlong.pool.pool import Ordinals
 from nextlong.records import Placed
+from nextlong.sizes import format_length
 
 # Search for this many more documents than the average length asks for; where that does not suffice, for four times as many.
 _SURPLUS = 1.5
@@ -71,7 +73,11 @@ class Knn(Method):
                     yield Draft(self._placed(found, used), ends, found.root, "", dropped, searched_deeper=searches > 0)
                     return
             if found.depth >= pool.documents:
-                return  # all documents of the pool together are too short
+                raise NextlongError(
+                    f"The {len(documents):,} documents of the pool with a vector are together shorter than one sequence "
+                    f"of {format_length(self.session.config.length)} tokens.",
+                    "Ask for a shorter length, or add documents to the corpus.",
+                )
             (found,) = self._found(np.array([found.root]), max(1, found.depth) * _DEEPER)
             searches += 1
 
