@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 
+import numpy as np
+
 from nextlong.composition.session import Session
 from nextlong.pool.pool import Ordinals
 from nextlong.records import Ends
@@ -43,3 +45,9 @@ class ChunkTokens:
         """The tokens of the text of these chunks, joined by the separator, and where each chunk ends in them. Both int32."""
         pool = self._session.pool()
         return self._session.joiner().join(self.store.units(chunks), lambda place: pool.texts(chunks[place : place + 1])[0])
+
+    def row(self, chunks: Ordinals) -> Tokens:
+        """The tokens of a sequence: the begin token, the chunks joined and cut to length, the end token. int32."""
+        content = self.join(chunks)[0][: self._session.content]
+        ends = (np.array(tokens, dtype=np.int32) for tokens in (self._session.bos, self._session.eos))
+        return np.concatenate([next(ends), content, next(ends)])

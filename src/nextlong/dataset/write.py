@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nextlong.composition.session import Session
+from nextlong.composition.tokens import ChunkTokens
 from nextlong.dataset import layout
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
 from nextlong.formats.registry import token_dtype
 from nextlong.formats.shards import write_shard
 from nextlong.records import ROW_SCHEMA
-from nextlong.tokenization.store import TokenStore
 
 VERSION = 2
 
@@ -22,12 +22,12 @@ VERSION = 2
 def write(session: Session, batch: str) -> Outcome:
     """Write the rows of ``sequences/<batch>.parquet`` to ``tokens/<batch>`` with the format's suffixes."""
     table = pq.read_table(session.folder / layout.SEQUENCES / f"{batch}.parquet")
-    store = session.store()
+    tokens = ChunkTokens(session)
     spans = table.column("spans").combine_chunks()
     chunks = spans.flatten().field("chunk").to_numpy()
     rows = []
     for start, stop in zip(spans.offsets[:-1].to_pylist(), spans.offsets[1:].to_pylist(), strict=True):
-        rows.append(row_tokens(session, store, chunks[start:stop]))
+        rows.append(tokens.row(chunks[start:stop]))
         advance(1)
     tokenizer, config = session.joiner().tokenizer, session.config
     first, last = len(session.bos), config.length - len(session.eos)
@@ -49,14 +49,6 @@ def row_table(sequences: pa.Table, length: int) -> pa.Table:
     own = pa.array([[identity] for identity in ids], type=ROW_SCHEMA.field("sequences").type)
     columns = [sequences.column("id"), sequences.column("method"), indices, own, sequences.column("spans")]
     return pa.table(columns, schema=ROW_SCHEMA)
-
-
-def row_tokens(session: Session, store: TokenStore, chunks: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """The tokens of a whole row: the begin token, the chunks joined and cut to length, the end token. int32."""
-    pool = session.pool()
-    joined, _ = session.joiner().join(store.units(chunks), lambda place: pool.texts(chunks[place : place + 1])[0])
-    tokens = joined[: session.content]
-    return np.concatenate([session.bos, tokens, session.eos]).astype(np.int32)
 
 
 def used_chunks(table: pa.Table) -> npt.NDArray[np.int64]:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nextlong.composition.session import Session
+from nextlong.composition.tokens import ChunkTokens
 from nextlong.dataset import layout as dataset_layout
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import write_arrow
@@ -22,8 +23,6 @@ from nextlong.exporting import layout
 from nextlong.exporting.parts import Source
 from nextlong.pool.pool import Ordinals
 from nextlong.records import SPAN_TYPE
-from nextlong.tokenization.store import TokenStore
-from nextlong.tokenization.tokenizer import Tokens
 
 VERSION = 1
 
@@ -96,12 +95,6 @@ def chunks_of(source: Source, name: str) -> Ordinals:
     return np.unique(read_sequences(source, name).column("spans").combine_chunks().flatten().field("chunk").to_numpy())
 
 
-def joined(session: Session, store: TokenStore, chunks: Ordinals) -> tuple[Tokens, npt.NDArray[np.int32]]:
-    """The tokens of chunks joined (int32), and where each chunk ends in them (int32)."""
-    pool = session.pool()
-    return session.joiner().join(store.units(chunks), lambda place: pool.texts(chunks[place : place + 1])[0])
-
-
 def spans_of(
     flat: pa.StructArray,
     counts: npt.NDArray[np.integer],
@@ -126,7 +119,7 @@ def spans_of(
 
 def _respanned(session: Session, spans: pa.ListArray) -> tuple[pa.ListArray, Ordinals, npt.NDArray[np.bool_]]:
     """The spans in tokens of another tokenizer, cut to length; how many tokens there are in all; whether they suffice."""
-    store = session.store()
+    joiner = ChunkTokens(session)
     flat, counts = spans.flatten(), spans.value_lengths().to_numpy()
     chunks = flat.field("chunk").to_numpy()
     borders = np.concatenate([[0], np.cumsum(counts)])
@@ -135,7 +128,7 @@ def _respanned(session: Session, spans: pa.ListArray) -> tuple[pa.ListArray, Ord
     starts, ends = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.int32)]
     places = [np.empty(0, dtype=np.int64)]
     for first, stop in zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True):
-        total, found = _fitted(session, store, chunks[first:stop])
+        total, found = _fitted(session, joiner, chunks[first:stop])
         kept.append(len(found))
         totals.append(total)
         places.append(np.arange(first, first + len(found)))
@@ -152,14 +145,14 @@ def _respanned(session: Session, spans: pa.ListArray) -> tuple[pa.ListArray, Ord
     return result, np.array(totals, dtype=np.int64), np.array(kept) > 0
 
 
-def _fitted(session: Session, store: TokenStore, chunks: Ordinals) -> tuple[int, npt.NDArray[np.int32]]:
+def _fitted(session: Session, joiner: ChunkTokens, chunks: Ordinals) -> tuple[int, npt.NDArray[np.int32]]:
     """How many tokens chunks have, and where those that are needed end; none if they do not suffice."""
     content = session.content
-    tokens, ends = joined(session, store, chunks)
+    tokens, ends = joiner.join(chunks)
     total, count = len(tokens), int(np.searchsorted(ends, content)) + 1
     while count <= len(chunks):
         # What is left away stands in no row, and the last chunk's tokens may depend on what comes next.
-        ends = joined(session, store, chunks[:count])[1]
+        ends = joiner.join(chunks[:count])[1]
         if ends[-1] >= content:
             return total, np.minimum(ends, content)
         count += 1

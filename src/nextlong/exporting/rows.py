@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nextlong.composition.tokens import ChunkTokens
 from nextlong.dataset import layout as dataset_layout
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
@@ -17,7 +18,7 @@ from nextlong.execution.files import atomic
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
 from nextlong.exporting import layout
-from nextlong.exporting.gather import joined, spans_of
+from nextlong.exporting.gather import spans_of
 from nextlong.exporting.parts import Source
 from nextlong.formats.registry import token_dtype
 from nextlong.formats.shards import write_shard
@@ -130,7 +131,7 @@ def write(folder: Path, name: str, sources: Sequence[Source], format: str, dtype
     """
     table = pq.read_table(folder / layout.ROWS / f"{name}.parquet")
     part_of = {source.name: source for source in sources} if len(sources) > 1 else {}
-    stores = {source.name: source.session.store() for source in sources}
+    tokens_of = {source.name: ChunkTokens(source.session) for source in sources}
     tokens: list[Tokens] = []
     spans = table.column("spans").combine_chunks()
     chunks, starts = (spans.flatten().field(field).to_numpy() for field in ("chunk", "token_start"))
@@ -140,13 +141,12 @@ def write(folder: Path, name: str, sources: Sequence[Source], format: str, dtype
         source = part_of.get(domain, sources[0])
         own = slice(first, first + count)
         cuts = np.searchsorted(starts[own], [start for start, _ in indices])
-        session, store = source.session, stores[source.name]
+        session = source.session
         parts: list[Tokens] = []
         for of_sequence in np.split(chunks[own], cuts[1:]):
-            content = joined(session, store, of_sequence)[0][: session.content]
-            if len(content) < session.content:
-                raise _too_few_tokens(source, row_id, len(content))
-            parts += [np.array(session.bos, dtype=np.int32), content, np.array(session.eos, dtype=np.int32)]
+            parts.append(tokens_of[source.name].row(of_sequence))
+            if len(parts[-1]) < session.config.length:
+                raise _too_few_tokens(source, row_id, len(parts[-1]))
         tokens.append(np.concatenate(parts))
         first += count
         advance(1)
@@ -164,7 +164,7 @@ def write(folder: Path, name: str, sources: Sequence[Source], format: str, dtype
 
 def _too_few_tokens(source: Source, row: str, tokens: int) -> NextlongError:
     return NextlongError(
-        f"A sequence of row {row} has {tokens:,} tokens, not {source.session.content:,}: what the pool "
+        f"A sequence of row {row} has {tokens:,} tokens, not {source.length:,}: what the pool "
         f"{source.session.pool_folder} holds is not what the sequence was made from.",
         f"See what is damaged: nextlong verify {source.session.pool_folder}",
     )
