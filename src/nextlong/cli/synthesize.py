@@ -144,7 +144,6 @@ def synthesize(
         "roots": roots,
         "tokenizer": tokenizer,
         "seed": seed,
-        "options": options.parsed(option or []),
         "format": format,
         "dtype": dtype,
         "merge": merge,
@@ -175,6 +174,8 @@ def synthesize(
         },
     }
     keys = options.given(keys)
+    if option:
+        keys["options"] = options.parsed(option)  # apart: a null among them is a value
     if keep_near_copies:
         keys.setdefault("mining", {})["max_jaccard"] = None
     if plan:

@@ -140,9 +140,14 @@ def make_method(session: Session, put: Callable[[Ordinals], bool] | None = None)
     return found(session, method_options(session.config), ChunkTokens(session, put))
 
 
+def method_code(name: str) -> str:
+    """The class of a method and its version: what changes when the same configuration gives other sequences."""
+    found = method_class(name)
+    return f"{found.__module__}:{found.__qualname__}:{found.VERSION}"
+
+
 def method_version(config: DatasetConfig) -> str:
     """A hash that changes with everything by which a method's sequences may change, besides pool and tokenizer."""
-    found = method_class(config.composition.method)
     options = method_options(config)  # with its defaults, so that a changed default counts
-    code = f"{found.__module__}:{found.__qualname__}:{found.VERSION}"
+    code = method_code(config.composition.method)
     return config_hash(code, config.length, config.seed, config.mining, config.composition, options)

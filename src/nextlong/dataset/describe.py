@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 import nextlong
-from nextlong.composition.registry import method_class, method_package
+from nextlong.composition.registry import method_class, method_code, method_package
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, config_hash
 from nextlong.dataset import layout
@@ -75,11 +75,13 @@ def _description(
         passed_over.update(receipt.info["passed_over"])
     sequences = sum(receipt.rows for receipt in composed)
     counts = {name: sum(receipt.info[name] for receipt in composed) for name in COUNTED}
+    name = session.config.composition.method
     checksums = [receipt.checksums() for receipt in (*composed, *written)]
     return {
         "id": config_hash(checksums),
         "nextlong": nextlong.__version__,
         "config": session.config.model_dump(mode="json"),
+        "method": {"code": method_code(name), "package": method_package(name) or f"nextlong {nextlong.__version__}"},
         "tokenizer": {
             "name": tokenizer.name,
             "fingerprint": tokenizer.fingerprint,

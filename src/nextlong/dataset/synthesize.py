@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from nextlong.composition.fill import chunks_of
 from nextlong.composition.method import Unit
-from nextlong.composition.registry import make_method, method_options, method_version
+from nextlong.composition.registry import make_method, method_code, method_options, method_version
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, config_hash
 from nextlong.dataset import compose, layout, mine, plan, write
@@ -93,6 +93,7 @@ def synthesize_from(
         "config": config.model_dump(mode="json", exclude={"tokenizer"}),  # its fingerprint counts, not its path
         "pool": pool.id,
         "tokenizer": tokenizer.fingerprint,
+        "method": method_code(config.composition.method),
         "inputs": list(method.inputs()),
     }
     with claimed(folder, described, layout.DESCRIPTION, overwrite, progress, inside=(layout.POOL,)):

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from nextlong.composition.method import Method
-from nextlong.composition.registry import make_method, method_class
+from nextlong.composition.registry import make_method, method_class, method_options
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, validated
 from nextlong.dataset import layout
@@ -105,6 +105,7 @@ def _session(folder: Path, pool: Path | None, tokenizer: str | None) -> Session:
             "Name the right one with --pool, or make the dataset again.",
         )
     config = validated(DatasetConfig, card["config"], where=str(folder / layout.DESCRIPTION))
+    method_options(config)  # that the method is there is known before everything is read
     spec = tokenizer or config.tokenizer or ""
     if load_tokenizer(spec).fingerprint != card["tokenizer"]["fingerprint"]:
         raise NextlongError(
