@@ -39,13 +39,18 @@ class Stream:
         stop = int(np.searchsorted(self._ends, before + self._content)) + 1
         while stop <= len(self.chunks):
             ends = self._tokens.join(self.chunks[self.at : stop])[1]
-            if len(ends) > 1 and ends[-2] >= self._content:  # joining added tokens that the lengths had not counted
-                stop -= 1
-            elif ends[-1] >= self._content:
-                self.at = stop
-                return ends
-            else:
+            if ends[-1] < self._content:
                 stop += 1
+                continue
+            # Joining added tokens that the lengths had not counted. Without the last chunk, which may change the tokens
+            # of the separator before it, they may be too few again.
+            if len(ends) > 1 and ends[-2] >= self._content:
+                fewer = self._tokens.join(self.chunks[self.at : stop - 1])[1]
+                if fewer[-1] >= self._content:
+                    stop -= 1
+                    continue
+            self.at = stop
+            return ends
         self.at = len(self.chunks)
         return None
 

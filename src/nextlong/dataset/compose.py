@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from nextlong.composition.method import Draft, Unit
 from nextlong.composition.registry import make_method
 from nextlong.composition.session import Session
+from nextlong.composition.tokens import ChunkTokens
 from nextlong.dataset import layout
 from nextlong.dataset.mine import read_neighbours
 from nextlong.execution.files import atomic
@@ -64,7 +65,7 @@ def compose(
             if draft.ends[-1] < session.content:
                 info["tokens_wasted"] += int(draft.ends[-1])
                 continue
-            row = _row(session, draft, first + len(rows))
+            row = _row(session, method.tokens, draft, first + len(rows))
             placed = draft.order[: len(row["spans"])]
             info["tokens_wasted"] += int(draft.ends[-1]) - session.content
             info["meta_chunks"] += sum(place.role == "meta" for place in placed)
@@ -94,13 +95,17 @@ def compose(
     )
 
 
-def _row(session: Session, draft: Draft, number: int) -> dict[str, Any]:
+def _row(session: Session, tokens: ChunkTokens, draft: Draft, number: int) -> dict[str, Any]:
     pool, offset, method = session.pool(), len(session.bos), session.config.composition.method
-    ends = np.minimum(draft.ends, session.content) + offset
+    chunks = np.array([place.chunk for place in draft.order], dtype=np.int64)
+    kept = 1 + int(np.count_nonzero(draft.ends[:-1] < session.content))
+    # Rows are written from the chunks that are kept. Without those behind them they may have fewer tokens, where a separator
+    # and what follows it share one; a chunk more is then kept, of which no token is.
+    while (ends := tokens.join(chunks[:kept])[1] if kept < len(chunks) else draft.ends)[-1] < session.content:
+        kept += 1
+    chunks, order = chunks[:kept], draft.order[:kept]
+    ends = np.minimum(ends, session.content) + offset
     starts = np.concatenate([[offset], ends[:-1]])
-    kept = int(np.count_nonzero(starts < session.content + offset))
-    order = draft.order[:kept]
-    chunks = np.array([place.chunk for place in order], dtype=np.int64)
     documents = pool.document_ids(pool.documents_of(chunks))
     positions = pool.positions_of(chunks).tolist()
     return {
@@ -122,7 +127,7 @@ def _row(session: Session, draft: Draft, number: int) -> dict[str, Any]:
                 "token_end": end,
             }
             for place, document, position, start, end in zip(
-                order, documents, positions, starts[:kept].tolist(), ends[:kept].tolist(), strict=True
+                order, documents, positions, starts.tolist(), ends.tolist(), strict=True
             )
         ],
     }

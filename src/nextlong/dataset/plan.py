@@ -67,6 +67,24 @@ def batches(units: list[Unit], sequences: int) -> Iterator[list[Unit]]:
         yield batch
 
 
+def without_last(batches: dict[str, list[Unit]], sequences: int) -> dict[str, list[Unit]]:
+    """The batches without so many sequences at their end."""
+    result = dict(batches)
+    for name in reversed(batches):
+        units = list(result.pop(name))
+        while units and sequences:
+            last = units.pop()
+            dropped = min(sequences, last.sequences)
+            sequences -= dropped
+            if dropped < last.sequences:
+                units.append(replace(last, sequences=last.sequences - dropped))
+        if units:
+            result[name] = units
+        if not sequences:
+            break
+    return result
+
+
 def documents_of(units: list[Unit]) -> Ordinals:
     """The documents of units, one after the other."""
     return np.concatenate([unit.documents for unit in units])

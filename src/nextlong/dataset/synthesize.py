@@ -132,6 +132,11 @@ class _Synthesis:
                 self.method.documents_passed_over.update(planned.info["documents_passed_over"])
                 raise self.method.shortage(self.wanted, made, sum(receipt.info["discarded"] for receipt in composed))
             asked += self.wanted - made
+        while made > self.wanted:  # where more was planned, a unit that had lacked a sequence may have made it after all
+            batches = plan.without_last(batches, made - self.wanted)
+            mined = self._mine(batches)
+            composed = self._compose(batches, mined)
+            made = sum(receipt.rows for receipt in composed)
         self.run.clear([planned], layout.UNITS)
         if mined:
             self.run.clear(mined, layout.NEIGHBOURS, layout.WANTED)
