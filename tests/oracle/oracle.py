@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from functools import cached_property
 from pathlib import Path
 
@@ -77,6 +78,23 @@ class Corpus:
     def scores(self):
         return (self.vectors @ self.vectors.T).astype(np.float32)
 
+    @cached_property
+    def terms(self):
+        return [terms(text) for text in self.texts]
+
+    @cached_property
+    def term_counts(self):
+        return [Counter(own) for own in self.terms]
+
+    @cached_property
+    def holders(self):
+        """Term → the chunks that have it."""
+        holders = defaultdict(list)
+        for chunk, counts in enumerate(self.term_counts):
+            for term in counts:
+                holders[term].append(chunk)
+        return holders
+
     def encode(self, text):
         return self.tokenizer.encode(text, add_special_tokens=False)
 
@@ -103,7 +121,7 @@ class Options:
     def __init__(self, length, seed=0, mining=None, composition=None):
         self.length, self.seed = length, seed
         mining, composition = mining or {}, composition or {}
-        self.negatives = mining.get("negatives", "top")
+        self.negatives, self.retrieval = mining.get("negatives", "top"), mining.get("retrieval", "dense")
         self.range_min, self.range_max = mining.get("range_min", 0), mining.get("range_max") or math.inf
         self.max_score, self.min_score = mining.get("max_score"), mining.get("min_score")
         self.relative_margin = mining.get("relative_margin")
@@ -143,6 +161,50 @@ def root_order(corpus, options):
             yield document
 
 
+def terms(text):
+    """Words in lower case; of words with Chinese characters, these in overlapping pairs."""
+    found = []
+    for word in re.findall(r"\w+", text.lower()):
+        for part in re.findall("[\u4e00-\u9fff]+|[^\u4e00-\u9fff]+", word):
+            chinese = len(part) > 1 and "\u4e00" <= part[0] <= "\u9fff"
+            found += [part[place : place + 2] for place in range(len(part) - 1)] if chinese else [part]
+    return found
+
+
+def by_vectors(corpus, meta):
+    return sorted(range(len(corpus.texts)), key=lambda chunk: (-corpus.scores[meta][chunk], chunk))
+
+
+def by_words(corpus, meta):
+    """Lucene's BM25, k1 = 1.5 and b = 0.75; chunks that share no term are not there.
+
+    What a term gives is rounded to 32 binary places and to float32, and the sum to float32: equal is what is equal then.
+    """
+    mean = sum(map(len, corpus.terms)) / len(corpus.terms)
+    scores = np.zeros(len(corpus.terms))
+    for term, times in Counter(corpus.terms[meta]).items():
+        holders = corpus.holders[term]
+        idf = math.log(1 + (len(corpus.terms) - len(holders) + 0.5) / (len(holders) + 0.5))
+        for chunk in holders:
+            frequency = corpus.term_counts[chunk][term]
+            share = idf * frequency / (frequency + 1.5 * (1 - 0.75 + 0.75 * len(corpus.terms[chunk]) / mean))
+            scores[chunk] += times * float(np.float32(round(share * 2**32) / 2**32))
+    rounded = scores.astype(np.float32)
+    return sorted((chunk for chunk in range(len(scores)) if rounded[chunk] > 0), key=lambda chunk: (-rounded[chunk], chunk))
+
+
+def by_both(corpus, meta):
+    """Reciprocal rank fusion of the first 1,000 of both, and behind them the others by rank, by vectors first."""
+    rankings = by_vectors(corpus, meta), by_words(corpus, meta)
+    sums = Counter()
+    for ranking in rankings:
+        for rank, chunk in enumerate(ranking[:1000], start=1):
+            sums[chunk] += 1 / (60 + rank)
+    order = sorted(sums, key=lambda chunk: (-sums[chunk], chunk))
+    others = [(rank, number, chunk) for number, ranking in enumerate(rankings) for rank, chunk in enumerate(ranking)]
+    return list(dict.fromkeys(order + [chunk for _, _, chunk in sorted(others)]))
+
+
 def candidates(corpus, options, document, position):
     """(chunk, rank, score) of a meta-chunk, best first, the filters that do not depend on the sequence applied."""
     metas = corpus.chunks_of[document]
@@ -155,9 +217,10 @@ def candidates(corpus, options, document, position):
     if options.negatives == "random":
         generator = np.random.default_rng([options.seed, key_of(corpus.ids[document]), position])
         order = generator.permutation(len(corpus.texts)).tolist()
+    elif options.negatives == "low":
+        order = sorted(everything, key=lambda chunk: (scores[chunk], chunk))
     else:
-        sign = -1 if options.negatives == "top" else 1
-        order = sorted(everything, key=lambda chunk: (sign * scores[chunk], chunk))
+        order = {"dense": by_vectors, "bm25": by_words, "hybrid": by_both}[options.retrieval](corpus, meta)
     found, rank = [], 0
     for chunk in order:
         if corpus.document_of[chunk] == document:
