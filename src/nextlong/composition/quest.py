@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,11 +28,10 @@ from nextlong.composition.keywords import (
     usable,
 )
 from nextlong.composition.method import Draft, Method, Unit
-from nextlong.composition.quest_keywords import open_keywords, pool_keywords
+from nextlong.composition.quest_keywords import documents_without_queries, open_keywords, pool_keywords, queries_checksum
 from nextlong.composition.roots import draw_order
 from nextlong.config import Part
 from nextlong.errors import NextlongError
-from nextlong.execution.files import checksum
 from nextlong.mining.neighbours import Neighbours
 from nextlong.pool.derived import Derived
 from nextlong.pool.pool import Ordinals
@@ -80,7 +78,7 @@ class Quest(Method):
 
     def inputs(self) -> tuple[str, ...]:
         """The file of queries, if there is one."""
-        return () if self.options.queries is None else (checksum(Path(self.options.queries)),)
+        return () if self.options.queries is None else (queries_checksum(self.options.queries),)
 
     def derived(self) -> Sequence[Derived]:
         """See :class:`~nextlong.composition.method.Method`."""
@@ -108,7 +106,9 @@ class Quest(Method):
             if not short:
                 break
             long_enough[short] = False
-        self.documents_passed_over["without a keyword that others have"] += int((keyword_of < 0).sum())
+        lacking = documents_without_queries(pool, self._keywords)
+        self.documents_passed_over["not in the file of queries"] += lacking
+        self.documents_passed_over["without a keyword that others have"] += int((keyword_of < 0).sum()) - lacking
         self.documents_passed_over["of a keyword with too little text for a sequence"] += int(counts[~long_enough].sum())
         for group in drawn:
             yield Unit(groups.members(group), int((order == group).sum()), names[groups.keywords[group]])

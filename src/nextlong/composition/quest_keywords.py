@@ -16,11 +16,11 @@ from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.arrow import open_arrow, write_arrow
 from nextlong.execution.files import checksum
 from nextlong.execution.progress import advance
-from nextlong.execution.tasks import Outcome, Task
+from nextlong.execution.tasks import Ledger, Outcome, Task
 from nextlong.pool.derived import Derived
 from nextlong.pool.pool import Pool, open_pool
 
-VERSION = 1
+VERSION = 2
 
 KEYWORD_SCHEMA = pa.schema([pa.field("keywords", pa.list_(pa.string()), nullable=False)])
 
@@ -36,8 +36,7 @@ def pool_keywords(settings: KeywordSettings, queries: str | None) -> Derived:
     Raises:
         UsageError: there is no such file.
     """
-    if queries is not None and not Path(queries).is_file():
-        raise UsageError(f"There is no file of queries {queries}.", 'It has a line {"id": …, "queries": […]} a document.')
+    checked = queries_checksum(queries) if queries is not None else None
     path = Path(queries).absolute() if queries is not None else None
     described = {
         **asdict(settings),
@@ -46,7 +45,7 @@ def pool_keywords(settings: KeywordSettings, queries: str | None) -> Derived:
     }
 
     def tasks(pool: Pool, folder: Path) -> list[Task]:
-        inputs = {"queries": checksum(path)} if path else {}
+        inputs = {"queries": checked} if checked else {}
         return [
             Task(
                 "keywords",
@@ -59,45 +58,77 @@ def pool_keywords(settings: KeywordSettings, queries: str | None) -> Derived:
             for number, shard in enumerate(pool.shards)
         ]
 
-    return Derived("keywords", (VERSION, described, checksum(path) if path else None), ((tasks, "documents"),))
+    return Derived("keywords", (VERSION, described, checked), ((tasks, "documents"),))
+
+
+def queries_checksum(queries: str) -> str:
+    """The checksum of a file of queries.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    if not Path(queries).is_file():
+        raise UsageError(f"There is no file of queries {queries}.", 'It has a line {"id": …, "queries": […]} a document.')
+    return checksum(Path(queries))
 
 
 def keywords_of_shard(
     pool_folder: Path, pool_id: str, shard: int, settings: KeywordSettings, queries: Path | None, folder: Path
 ) -> Outcome:
-    """Write ``<shard>.arrow``: each document's keywords, best first."""
+    """Write ``<shard>.arrow``: each document's keywords, best first; count documents that the file of queries lacks."""
     pool = open_pool(pool_folder, pool_id)
     predicted = _queries(queries, checksum(queries)) if queries else None
-    rows = []
+    rows, lacking = [], 0
     for document in pool.documents_in(shard):
         if predicted is None:
             text = "\n".join(pool.texts(pool.chunks_of(document)))
         else:
-            text = "\n".join(predicted.get(pool.document_ids(np.array([document]))[0], []))
+            own = predicted.get(pool.document_ids(np.array([document]))[0])
+            lacking += own is None
+            text = "\n".join(own or ())
         rows.append([keyword for keyword, _ in document_keywords(text, settings)])
         advance(1)
     path = folder / f"{pool.shards[shard]}.arrow"
     write_arrow(path, pa.record_batch({"keywords": rows}, schema=KEYWORD_SCHEMA))
-    return Outcome([path], len(rows))
+    return Outcome([path], len(rows), {"not_in_queries": lacking})
 
 
 @lru_cache(maxsize=1)
 def _queries(path: Path, version: str) -> dict[str, list[str]]:
     """Document id → queries; a worker keeps them between its tasks, as long as the file's checksum is the same."""
-    found = {}
-    with path.open(encoding="utf-8") as lines:
+    found: dict[str, list[str]] = {}
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
             try:
-                row = json.loads(line)
-                found[str(row["id"])] = [str(query) for query in row["queries"]]
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
+                row = json.loads(line.decode("utf-8-sig"))
+                queries = row["queries"]
+                if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
+                    raise TypeError("queries is no list of texts")
+                found.setdefault(str(row["id"]), []).extend(queries)
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise NextlongError(
                     f'{path}, line {number} is no {{"id": …, "queries": […]}}: {error!r}.', "Mend the line or remove it."
                 ) from error
     return found
 
 
+def documents_without_queries(pool: Pool, derived: Derived) -> int:
+    """How many documents the file of queries lacks."""
+    return sum(int(receipt.info["not_in_queries"]) for receipt in Ledger(derived.folder(pool)).receipts("keywords"))
+
+
 def open_keywords(pool: Pool, derived: Derived) -> list[list[str]]:
-    """The keywords of every document, by document ordinal."""
+    """The keywords of every document, by document ordinal.
+
+    Raises:
+        NextlongError: they are not there, or damaged.
+    """
     folder = derived.folder(pool)
+    if not folder.exists():
+        raise NextlongError(
+            f"The keywords are not in {folder}: that was deleted, or the file of queries is another now.",
+            "Run the command that made the dataset again.",
+        )
     return [row for shard in pool.shards for row in open_arrow(folder / f"{shard}.arrow").column("keywords").to_pylist()]

@@ -118,7 +118,7 @@ class _Synthesis:
         """All stages. A sequence that was discarded is replaced: more is planned, which leaves what is done as it is."""
         for derived in self.method.derived():
             derive(self.run, self.session.pool(), derived)
-        asked, made, exhausted = self.wanted, 0, False
+        asked, made, exhausted = self._asked(), 0, False
         while True:
             planned = self._plan(asked)
             exhausted = planned.rows < asked
@@ -150,11 +150,23 @@ class _Synthesis:
             return
         describe(self.run, self.session, planned, composed, written)
 
-    def _plan(self, wanted: int) -> Receipt:
-        version = config_hash(self.version, wanted, plan.VERSION)
-        return self.run.here(
-            Task("plan", "all", plan.plan, (self.session, wanted, self._tokenize), version, {}), "sequences"
+    def _plan(self, asked: int) -> Receipt:
+        task = Task(
+            "plan",
+            "all",
+            plan.plan,
+            (self.session, asked, self._tokenize),
+            config_hash(self.version, plan.VERSION),
+            {"asked": str(asked), "wanted": str(self.wanted)},
         )
+        return self.run.here(task, "sequences")
+
+    def _asked(self) -> int:
+        """For how many sequences was planned so far: a run that goes on need not find out again how many are discarded."""
+        for receipt in self.run.ledger.receipts("plan"):
+            if receipt.config == config_hash(self.version, plan.VERSION) and receipt.inputs["wanted"] == str(self.wanted):
+                return int(receipt.inputs["asked"])
+        return self.wanted
 
     def _batches(self) -> dict[str, list[Unit]]:
         units = plan.read_units(self.run.folder / layout.UNITS / "all.arrow")

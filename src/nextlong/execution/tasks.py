@@ -125,8 +125,9 @@ class Ledger:
         receipt = Receipt(
             task.stage, task.name, task.config, task.inputs, outputs, outcome.rows, outcome.info, seconds, peak_memory()
         )
-        write_json(self._path(task.stage, task.name), asdict(receipt))
-        return receipt
+        path = self._path(task.stage, task.name)
+        write_json(path, asdict(receipt))
+        return _read_receipt(path)  # as a later run reads it: the order of its keys shows in descriptions
 
     def receipts(self, stage: str) -> list[Receipt]:
         """All receipts of a stage, by name."""

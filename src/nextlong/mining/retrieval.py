@@ -16,7 +16,7 @@ from nextlong.index import lexical
 from nextlong.index.fusion import fused, search_depth
 from nextlong.index.lexical import LexicalIndex, build_lexical, load_lexical
 from nextlong.mining.scoring import Scorer, load_scorer, rerank
-from nextlong.pool.derived import Derived
+from nextlong.pool.derived import Derived, read_from
 from nextlong.pool.pool import Ordinals, Pool, open_pool
 
 Ranking = tuple[Ordinals, npt.NDArray[np.float32]]
@@ -51,7 +51,8 @@ def index_words(pool_folder: Path, pool_id: str, folder: Path) -> Outcome:
 
 @lru_cache(maxsize=1)
 def _opened(folder: Path, chunks: int) -> LexicalIndex:
-    return load_lexical(folder, chunks)
+    with read_from(folder):
+        return load_lexical(folder, chunks)
 
 
 def open_scorer(name: str) -> Scorer:

@@ -11,9 +11,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from nextlong.config import config_hash
+from nextlong.errors import NextlongError
 from nextlong.execution.files import explained, remove_leftovers
 from nextlong.execution.run import Run
-from nextlong.execution.tasks import Task
+from nextlong.execution.tasks import Ledger, Task
 from nextlong.pool import layout
 from nextlong.pool.pool import Pool
 
@@ -39,15 +40,43 @@ class Derived:
 
 
 def derive(run: Run, pool: Pool, wanted: Derived) -> None:
-    """Make what is missing of it, as stages of a run.
+    """Make what is missing of it, as stages of a run. Where nothing is, the pool need not be writable.
 
     Raises:
         NextlongError: the pool cannot be written, and a task's own.
     """
     folder = wanted.folder(pool)
+    lacking = wanted.steps[_complete_steps(pool, wanted) :]
+    if not lacking:
+        return
     with held(folder):
-        for make, unit in wanted.steps:
+        for make, unit in lacking:
             run.add(make(pool, folder), unit, None, folder)
+
+
+def _complete_steps(pool: Pool, wanted: Derived) -> int:
+    """How many of the first steps have nothing to do."""
+    folder = wanted.folder(pool)
+    ledger = Ledger(folder)
+    for number, (make, _) in enumerate(wanted.steps):
+        if any(ledger.receipt(task) is None for task in make(pool, folder)):
+            return number
+    return len(wanted.steps)
+
+
+@contextmanager
+def read_from(folder: Path) -> Iterator[None]:
+    """Around reading what lies in such a folder: whatever is wrong there, this is how it is mended.
+
+    Raises:
+        NextlongError: in place of one that knows nothing of the folder.
+    """
+    try:
+        yield
+    except NextlongError as error:
+        raise NextlongError(
+            error.message, f"Delete {folder} and run `nextlong synthesize` again: it is made anew, the same."
+        ) from error
 
 
 @contextmanager
@@ -73,5 +102,5 @@ def held(folder: Path) -> Iterator[None]:
 def remove_outdated(pool_folder: Path, pool_id: str) -> None:
     """Remove what was made from an earlier state of the pool."""
     for folder in (pool_folder / layout.DERIVED).glob("*"):
-        if not folder.name.startswith(f"{pool_id}-"):
+        if folder.is_dir() and not folder.name.startswith(f"{pool_id}-"):
             shutil.rmtree(folder)

@@ -10,16 +10,17 @@ import numpy as np
 
 from nextlong.config import IndexConfig, config_hash
 from nextlong.embedding.vectors import to_unit_float16
-from nextlong.execution.files import atomic, checksum, read_json, write_json
+from nextlong.errors import NextlongError
+from nextlong.execution.files import atomic, mapping, read_json, write_json
 from nextlong.execution.progress import advance
-from nextlong.execution.tasks import Outcome, Task
+from nextlong.execution.tasks import Ledger, Outcome, Task
 from nextlong.index.choose import choose_kind, open_index
 from nextlong.index.ivf import IvfReport, build_ivf
 from nextlong.index.protocol import Index
 from nextlong.index.vectors import VectorShards
 from nextlong.pool import layout
 from nextlong.pool.catalog import save_array
-from nextlong.pool.derived import Derived
+from nextlong.pool.derived import Derived, read_from
 from nextlong.pool.pool import Pool, open_pool
 
 VERSION = 1
@@ -57,7 +58,11 @@ def mean_vectors(pool_folder: Path, pool_id: str, shard: int, folder: Path) -> O
 
 
 def _index_tasks(pool: Pool, folder: Path) -> list[Task]:
-    inputs = {shard: checksum(folder / f"{shard}.npy") for shard in pool.shards}
+    inputs = {
+        receipt.name: checksum
+        for receipt in Ledger(folder).receipts("vectors")
+        for checksum in receipt.checksums().values()
+    }
     version = config_hash(pool.config.index, VERSION)
     return [Task("index", "all", index_documents, (folder, pool.shards, pool.config.index), version, inputs)]
 
@@ -89,7 +94,11 @@ def open_document_vectors(pool: Pool) -> tuple[VectorShards, Index]:
 
 @lru_cache(maxsize=2)
 def _opened(folder: Path, shards: tuple[str, ...]) -> tuple[VectorShards, Index]:
-    vectors = _vectors(folder, list(shards))
-    known = read_json(folder / "index.json")
-    report = IvfReport(**known["report"]) if known["report"] else None
-    return vectors, open_index(known["kind"], folder / "ivf.faiss", vectors, report)
+    path = folder / "index.json"
+    with read_from(folder):
+        vectors = _vectors(folder, list(shards))
+        if not path.exists():
+            raise NextlongError(f"{path} is missing.")
+        known = mapping(read_json(path), path, "kind", "report")
+        report = IvfReport(**known["report"]) if known["report"] else None
+        return vectors, open_index(known["kind"], folder / "ivf.faiss", vectors, report)
