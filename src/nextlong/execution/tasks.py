@@ -141,7 +141,8 @@ class Ledger:
     def keep_only(self, stage: str, receipts: Sequence[Receipt], *folders: str) -> None:
         """Forget the stage's other receipts, and remove from ``folders`` the files that none of ``receipts`` wrote.
 
-        Called after a stage is complete, so that nothing of an earlier configuration stays behind.
+        Called after a stage is complete, so that nothing of an earlier configuration stays behind, not even a folder that is
+        empty then.
         """
         self.keep_stages((stage,), receipts, *folders)
 
@@ -157,6 +158,9 @@ class Ledger:
             for path in (self.folder / folder).glob("*"):
                 if path.is_file() and str(path.relative_to(self.folder)) not in outputs:
                     path.unlink()
+        for path in (self.folder / name for name in (*folders, *(f"{RECEIPTS}/{stage}" for stage in stages))):
+            if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+                path.rmdir()
 
 
 def perform(task: Task, folder: Path) -> Receipt:
