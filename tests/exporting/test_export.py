@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from corpora import make_documents, write_corpus
 from exported import LONG, LONG_ROWS, SHORT, SHORT_ROWS, rows_of, sequences_of, shifted, tokens_of, written_rows
 from small_runs import contents
 from tokenizers import Tokenizer
@@ -223,6 +224,28 @@ def test_a_pool_that_is_gone_or_a_damaged_sequence_file_is_named(family_pool, to
     with pytest.raises(nextlong.NextlongError, match="Name where it is now with --pool"):
         nextlong.verify(tmp_path / "out", workers=1)
     assert nextlong.verify(tmp_path / "out", workers=1, pool=tmp_path / "moved").ok
+
+
+def test_a_pool_that_was_changed_is_refused_everywhere(family_pool, tokenizer_folder, tmp_path):
+    pool = Path(shutil.copytree(family_pool.folder, tmp_path / "pool"))
+    nextlong.synthesize(pool, tmp_path / "data", length=LONG, roots=3, tokenizer=tokenizer_folder, workers=1)
+    nextlong.export(tmp_path / "data", tmp_path / "out", workers=1)
+    corpus = write_corpus(tmp_path / "corpus.jsonl", make_documents(20, seed=5))
+    encoder = {"name": "lsa", "dimensions": 16}
+    nextlong.build_pool(corpus, pool, workers=1, overwrite=True, encoder=encoder)
+
+    def refused(hint, of, function, *arguments, **keys):
+        with pytest.raises(nextlong.NextlongError) as error:
+            function(*arguments, workers=1, **keys)
+        expected = f"The pool in {pool} is not the one that {of} was made from: it was changed since, or is another."
+        assert (error.value.message, error.value.hint) == (expected, hint)
+
+    data, out = tmp_path / "data", tmp_path / "out"
+    refused("Make the dataset again.", data, nextlong.export, data, tmp_path / "again")
+    for named in (None, pool):
+        hint = "Name the right one with --pool, or make the {} again."
+        refused(hint.format("dataset"), data, nextlong.verify, data, pool=named)
+        refused(hint.format("export"), out, nextlong.verify, out, pool=named)
 
 
 def test_other_methods_and_files_without_sequences(family_pool, tokenizer_folder, tmp_path):

@@ -21,6 +21,7 @@ from nextlong.execution.files import atomic, read_description, write_description
 from nextlong.execution.run import Run
 from nextlong.execution.tasks import Receipt
 from nextlong.formats.registry import FORMATS, hub_configs
+from nextlong.pool.pool import Pool
 from nextlong.sizes import format_length
 
 _PAPER = "[NExtLong](https://arxiv.org/abs/2501.12766) (Gao et al., ICML 2025)"
@@ -108,6 +109,27 @@ def _shown_folder(session: Session) -> str:
 def pool_folder(folder: Path, card: dict[str, Any]) -> Path:
     """Where the pool of the dataset in ``folder`` lies, as far as its description knows."""
     return folder / str(card["pool"]["folder"])
+
+
+def right_pool(pool: Path, identity: str, folder: Path, hint: str) -> Pool:
+    """Open a pool, if it is the one that something was made from.
+
+    Args:
+        pool: its folder.
+        identity: the id of the pool that it was made from.
+        folder: what was made from it.
+        hint: what to do if it is another.
+
+    Raises:
+        NextlongError: it is another, or no pool.
+    """
+    opened = Pool(pool)
+    if opened.id != identity:
+        raise NextlongError(
+            f"The pool in {opened.folder} is not the one that {folder} was made from: it was changed since, or is another.",
+            hint,
+        )
+    return opened
 
 
 def _similarity_by_rank(composed: Sequence[Receipt]) -> dict[int, float]:

@@ -11,7 +11,7 @@ from typing import Any
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, MixPart, validated
 from nextlong.dataset import layout
-from nextlong.dataset.describe import load_dataset_card, pool_folder
+from nextlong.dataset.describe import load_dataset_card, pool_folder, right_pool
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.files import mapping, read_json
 from nextlong.execution.run import PLAN
@@ -194,13 +194,7 @@ def _open_pool(folder: Path, card: dict[str, Any]) -> Pool:
             f"The pool of {folder} is not at {known} any more, and the text of its sequences is there.",
             "Put it back there, or a link to it.",
         )
-    pool = Pool(known.absolute())
-    if pool.id != card["pool"]["id"]:
-        raise NextlongError(
-            f"The pool in {known} is not the one that {folder} was made from: it was changed since, or is another.",
-            "Make the dataset again.",
-        )
-    return pool
+    return right_pool(known.absolute(), card["pool"]["id"], folder, "Make the dataset again.")
 
 
 def _files(folder: Path) -> dict[str, str]:

@@ -16,13 +16,12 @@ from nextlong.composition.registry import make_method, method_class, method_opti
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, validated
 from nextlong.dataset import layout
-from nextlong.dataset.describe import load_dataset_card, pool_folder
+from nextlong.dataset.describe import load_dataset_card, pool_folder, right_pool
 from nextlong.errors import NextlongError
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress, advance
 from nextlong.formats.protocol import WrittenRow
 from nextlong.formats.shards import is_joined, read_rows
-from nextlong.pool.pool import Pool
 from nextlong.tokenization.tokenizer import load_tokenizer
 from nextlong.verification.files import verify_files
 from nextlong.verification.report import Failure, Report
@@ -98,12 +97,8 @@ def _session(folder: Path, pool: Path | None, tokenizer: str | None) -> Session:
     known = pool_folder(folder, card)
     if pool is None and not known.exists():
         raise NextlongError(f"The pool of {folder} is not at {known} any more.", "Name where it is now with --pool.")
-    opened = Pool(pool or known)
-    if opened.id != card["pool"]["id"]:
-        raise NextlongError(
-            f"The pool in {opened.folder} is not the one that {folder} was made from: it was changed since, or is another.",
-            "Name the right one with --pool, or make the dataset again.",
-        )
+    hint = "Name the right one with --pool, or make the dataset again."
+    opened = right_pool(pool or known, card["pool"]["id"], folder, hint)
     config = validated(DatasetConfig, card["config"], where=str(folder / layout.DESCRIPTION))
     method_options(config)  # that the method is there is known before everything is read
     spec = tokenizer or config.tokenizer or ""

@@ -14,12 +14,11 @@ import pyarrow.parquet as pq
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, validated
 from nextlong.dataset import layout as dataset_layout
-from nextlong.dataset.describe import load_dataset_card
+from nextlong.dataset.describe import load_dataset_card, right_pool
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
 from nextlong.execution.progress import Progress, advance
 from nextlong.exporting import layout
-from nextlong.pool.pool import Pool
 from nextlong.tokenization.tokenizer import load_tokenizer
 from nextlong.verification.report import Failure
 
@@ -91,12 +90,8 @@ def open_parts(folder: Path, card: dict[str, Any], pool: Path | None, tokenizer:
         known = pool or folder / described["pool"]["folder"]
         if not known.exists():
             raise NextlongError(f"The pool of {folder} is not at {known} any more.", "Name where it is now with --pool.")
-        opened = Pool(known)
-        if opened.id != described["pool"]["id"]:
-            raise NextlongError(
-                f"The pool in {known} is not the one that {folder} was made from: it was changed since, or is another.",
-                "Name the right one with --pool, or make the export again.",
-            )
+        hint = "Name the right one with --pool, or make the export again."
+        opened = right_pool(known, described["pool"]["id"], folder, hint)
         config = validated(DatasetConfig, described["config"], where=str(folder / dataset_layout.DESCRIPTION))
         session = Session(
             folder=folder / described["dataset"]["folder"],
