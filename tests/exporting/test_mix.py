@@ -5,11 +5,18 @@ from __future__ import annotations
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from exported import LONG, LONG_ROWS, SHORT, SHORT_ROWS, rows_of, sequences_of, shifted, tokens_of, written_rows
 from small_runs import contents
 
 import nextlong
+from nextlong.config import MixConfig
+from nextlong.execution.local import LocalExecutor
+from nextlong.execution.progress import Quiet
+from nextlong.exporting.build import build
+from nextlong.exporting.parts import open_source
+from nextlong.exporting.request import Request
 from nextlong.formats.registry import FORMATS
 
 PER_ROW = LONG // SHORT
@@ -115,6 +122,75 @@ def test_a_part_that_is_gone_leaves_a_mix_that_can_be_verified(made, family_pool
     assert report.ok and report.checks["sequences equal to those of their datasets"] == LONG_ROWS
 
 
+@pytest.fixture
+def as_text(made, family_pool, tokenizer_folder, tmp_path):
+    """The dataset ``short`` again, in another format."""
+    keys = {"length": SHORT, "tokenizer": tokenizer_folder, "composition": {"max_root_fraction": 0.9}, "format": "jsonl"}
+    nextlong.synthesize(family_pool, tmp_path / "text", roots=SHORT_ROWS, workers=1, **keys)
+    one, other = (nextlong.load_dataset_card(folder)["id"] for folder in (made / "short", tmp_path / "text"))
+    assert one != other and sequences_of(made / "short") == sequences_of(tmp_path / "text")
+    return tmp_path / "text"
+
+
+def test_the_same_sequences_are_refused_in_whatever_format_they_are(made, as_text, tmp_path):
+    with pytest.raises(nextlong.UsageError) as error:
+        nextlong.mix([made / "short", as_text], tmp_path / "out", workers=1)
+    same = f"{made / 'short'} and {as_text} are the same dataset"
+    assert error.value.message == f"{same}, its rows written in two ways, so its sequences would be repeated."
+    assert not (tmp_path / "out").exists()
+
+
+def test_datasets_that_have_files_of_sequences_in_common_are_refused(made, family_pool, tokenizer_folder, tmp_path):
+    keys = {"length": SHORT, "tokenizer": tokenizer_folder, "composition": {"max_root_fraction": 0.9}}
+    nextlong.synthesize(family_pool, tmp_path / "fewer", roots=20, workers=1, **keys)
+    shared = [row for row in sequences_of(tmp_path / "fewer").values() if row in sequences_of(made / "short").values()]
+    assert shared
+    with pytest.raises(nextlong.UsageError, match=r"were made alike: \d of their files have the same sequences"):
+        nextlong.mix([made / "short", tmp_path / "fewer"], tmp_path / "out", workers=1)
+    nextlong.synthesize(family_pool, tmp_path / "others", roots=20, seed=1, workers=1, **keys)
+    nextlong.mix([made / "short", tmp_path / "others"], tmp_path / "out", workers=1)
+    assert nextlong.verify(tmp_path / "out", workers=1).ok
+
+
+def test_empty_files_of_sequences_are_nothing_in_common(family_pool, tokenizer_folder, tmp_path):
+    paper = {"mode": "paper", "oversampling": 0.72, "characters_per_token": 4}
+    for seed in (0, 1):
+        keys = {"length": LONG, "roots": 5, "tokenizer": tokenizer_folder, "seed": seed}
+        nextlong.synthesize(family_pool, tmp_path / str(seed), composition=paper, workers=1, **keys)
+    empty = [path for path in tmp_path.glob("*/sequences/*.parquet") if not pq.read_metadata(path).num_rows]
+    assert {path.parts[-3] for path in empty} == {"0", "1"} and len({path.read_bytes() for path in empty}) == 1
+    assert nextlong.mix([tmp_path / "0", tmp_path / "1"], tmp_path / "out", workers=1)["counts"]["rows"] >= 2
+
+
+def test_sequences_that_a_mix_has_twice_are_found(made, as_text, tmp_path):
+    config = MixConfig()
+    sources = (open_source(made / "short", 0, "short"), open_source(as_text, 1, "text"))
+    build(Request("mix", config, sources, SHORT, (1, 1), seed=0), tmp_path / "out", LocalExecutor(1), Quiet())
+    report = nextlong.verify(tmp_path / "out", workers=1)
+    assert [failure.what[-38:] for failure in report.failures] == [" of short and of text is in it 2 times"]
+
+
+def test_a_part_gives_the_same_sequences_whatever_its_folder_is_called(made, tmp_path):
+    folders = [shutil.copytree(made / name, tmp_path / name) for name in ("long", "short")]
+    nextlong.mix(folders, tmp_path / "before", workers=1)
+    renamed = folders[1].rename(tmp_path / "other")
+    nextlong.mix([folders[0], renamed], tmp_path / "after", workers=1)
+    before, after = rows_of(tmp_path / "before"), rows_of(tmp_path / "after")
+    assert {row["domain"] for row in after} == {"long", "other"}
+    assert [{**row, "domain": row["domain"].replace("other", "short")} for row in after] == before
+    with pytest.raises(nextlong.UsageError) as error:
+        nextlong.mix([folders[0], renamed], tmp_path / "before", workers=1)
+    assert error.value.message.splitlines()[1:] == ["  parts.1.name: short → other"]
+    nextlong.mix([folders[0], renamed], tmp_path / "before", workers=1, overwrite=True)
+    assert contents(tmp_path / "before") == contents(tmp_path / "after")
+
+
+def test_a_mix_of_the_same_parts_in_another_order_is_another(made, tmp_path):
+    nextlong.mix([made / "long", made / "short"], tmp_path / "out", workers=1)
+    with pytest.raises(nextlong.UsageError, match=r"parts.0.name: long → short"):
+        nextlong.mix([made / "short", made / "long"], tmp_path / "out", workers=1)
+
+
 def test_what_makes_no_sense_is_refused(made, family_pool, tokenizers, tmp_path):
     def refused(match, parts, error=nextlong.UsageError, **keys):
         with pytest.raises(error, match=match):
@@ -144,7 +220,7 @@ def test_what_makes_no_sense_is_refused(made, family_pool, tokenizers, tmp_path)
 
 def test_a_changed_mix_is_refused_without_overwrite(made, tmp_path):
     nextlong.mix(parts_of(made, long=1, short=2), tmp_path / "out", workers=1)
-    with pytest.raises(nextlong.UsageError, match=r"parts.short.weight: 2.0 → 3.0"):
+    with pytest.raises(nextlong.UsageError, match=r"parts.1.weight: 2.0 → 3.0"):
         nextlong.mix(parts_of(made, long=1, short=3), tmp_path / "out", workers=1)
     nextlong.mix(parts_of(made, long=1, short=3), tmp_path / "out", workers=1, overwrite=True)
     nextlong.mix(parts_of(made, long=1, short=3), tmp_path / "fresh", workers=1)

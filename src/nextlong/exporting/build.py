@@ -49,7 +49,12 @@ def build(request: Request, folder: Path, executor: Executor, progress: Progress
         "of": request.kind,
         "config": {**config.model_dump(mode="json", exclude={"tokenizer", "parts"}), "length": request.length},
         "parts": {
-            source.name: {"dataset": source.id, "pool": source.session.pool_id, "weight": source.weight}
+            str(source.number): {
+                "name": source.name,
+                "dataset": source.id,
+                "pool": source.session.pool_id,
+                "weight": source.weight,
+            }
             for source in request.sources
         },
         "tokenizer": tokenizer,  # its fingerprint counts, not its path
@@ -91,7 +96,7 @@ class _Export:
         sources = self.request.sources
         tasks = [
             Task(
-                "gather",
+                gather.STAGE,
                 layout.gathered_path(self.run.folder, source.number, name).stem,
                 gather.gather,
                 (source, name, self.run.folder),
@@ -127,7 +132,7 @@ class _Export:
         if self.request.seed is None:
             return places
         ids = [identity for batch in batches for identity in batch.column("id").to_pylist()]
-        order = drawn(self.request.seed, source.name, [ids[place] for place in places.tolist()])
+        order = drawn(self.request.seed, source.fingerprint, [ids[place] for place in places.tolist()])
         return places[order]
 
     def _nothing_fits(self) -> NextlongError:
@@ -148,7 +153,8 @@ class _Export:
         request, folder = self.request, self.run.folder
         ends = [np.cumsum([receipt.rows for receipt in receipts]) for receipts in gathered]
         checks = config_hash([receipt.checksums() for receipts in gathered for receipt in receipts])
-        version = config_hash(self.version, request.kind, request.length, rows.VERSION)
+        names = [source.name for source in request.sources] if request.kind == "mix" else []  # they are in the rows
+        version = config_hash(self.version, names, request.kind, request.length, rows.VERSION)
         size = dataset_layout.sequences_per_shard(request.length)
         tasks = []
         for number, first in enumerate(range(0, len(taken), size)):
@@ -181,5 +187,5 @@ class _Export:
 def _identity(source: Source) -> list[object]:
     """What the rows of a part depend on."""
     session, composition = source.session, source.session.config.composition
-    own = [source.id, source.name, session.pool_id, session.tokenizer_fingerprint, source.length]
+    own = [source.id, session.pool_id, session.tokenizer_fingerprint, source.length]
     return [*own, composition.separator, composition.bos, composition.eos]

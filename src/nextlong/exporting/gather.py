@@ -25,6 +25,7 @@ from nextlong.pool.pool import Ordinals
 from nextlong.records import SPAN_TYPE
 
 VERSION = 1
+STAGE = "gather"
 
 GATHERED_SCHEMA = pa.schema(
     [

@@ -92,8 +92,13 @@ def mixed(weights: Sequence[int], rows_of: Sequence[int], wanted: int | None) ->
 def drawn(seed: int, part: str, ids: Sequence[str]) -> Ordinals:
     """Positions in ``ids``, in the order in which a seed draws them.
 
-    The place of a sequence depends on the seed, the part's name and its own id alone. The name is in it so that two datasets
-    that number their sequences alike, and may have the same root documents in the same order, do not go in step.
+    The place of a sequence depends on the seed, its part and its own id alone. The part is in it so that two datasets that
+    number their sequences alike, and may have the same root documents in the same order, do not go in step.
+
+    Args:
+        seed: of the mix.
+        part: what the part is, a hash of its sequences. Not its name: a folder may be renamed.
+        ids: of sequences of the part.
     """
     keys = [xxhash.xxh3_64_intdigest(f"{part}\n{identity}".encode(), seed=seed) for identity in ids]
     return np.argsort(np.array(keys, dtype=np.uint64), kind="stable")

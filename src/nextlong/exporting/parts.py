@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nextlong.composition.session import Session
-from nextlong.config import DatasetConfig, MixPart, validated
+from nextlong.config import DatasetConfig, MixPart, config_hash, validated
 from nextlong.dataset import layout
 from nextlong.dataset.describe import load_dataset_card, pool_folder, right_pool
 from nextlong.errors import NextlongError, UsageError
@@ -33,6 +33,7 @@ class Source:
         config: the dataset's, as it was made.
         sequences: how many it has.
         files: name → checksum of its sequence files, in order.
+        filled: checksums of those of them that hold any sequence.
         session: makes tokens with the export's tokenizer and the length that a sequence has in the export.
         retokenized: whether that is another tokenizer than the dataset's.
     """
@@ -45,8 +46,14 @@ class Source:
     config: DatasetConfig
     sequences: int
     files: dict[str, str]
+    filled: frozenset[str]
     session: Session
     retokenized: bool
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of its sequences: the same in every format and in a folder of any name."""
+        return config_hash(list(self.files.values()))
 
     @property
     def length(self) -> int:
@@ -114,7 +121,7 @@ def open_source(
         card["id"],
         config,
         card["counts"]["sequences"],
-        _files(folder),
+        *_files(folder),
         session,
         retokenized,
     )
@@ -124,7 +131,7 @@ def open_sources(parts: Sequence[MixPart]) -> list[Source]:
     """Open the datasets of a mix.
 
     Raises:
-        UsageError: there are none, one is given twice, or their tokenizers differ.
+        UsageError: there are none, two have the same sequences, or their tokenizers differ.
         NextlongError: as :func:`open_source`.
     """
     if not parts:
@@ -137,11 +144,7 @@ def open_sources(parts: Sequence[MixPart]) -> list[Source]:
         names.append(next(name for name in tries if name not in names))
         source = open_source(Path(part.dataset), number, names[-1], part.weight)
         for other in sources:
-            if other.id == source.id:
-                raise UsageError(
-                    f"{other.folder} and {source.folder} are the same dataset, so its sequences would be repeated.",
-                    "Name each once, and give it more weight instead.",
-                )
+            _refuse_repeated(other, source)
         sources.append(source)
     first = sources[0].session
     for source in sources[1:]:
@@ -153,6 +156,25 @@ def open_sources(parts: Sequence[MixPart]) -> list[Source]:
                 "another one by nextlong export --tokenizer, but an export is no part of a mix).",
             )
     return sources
+
+
+def _refuse_repeated(one: Source, other: Source) -> None:
+    """Check that two parts have no file of sequences in common. The datasets' ids differ with the format."""
+    shared = one.filled & other.filled
+    if not shared:
+        return
+    if one.filled == other.filled:
+        raise UsageError(
+            f"{one.folder} and {other.folder} are the same dataset"
+            + ("" if one.id == other.id else ", its rows written in two ways")
+            + ", so its sequences would be repeated.",
+            "Name each once, and give it more weight instead.",
+        )
+    raise UsageError(
+        f"{one.folder} and {other.folder} were made alike: {len(shared):,} of their files have the same sequences, which "
+        "would be repeated.",
+        "Name the larger one alone, or make one of them with another --seed.",
+    )
 
 
 def parts_given(parts: Sequence[str | Path] | Mapping[str, float]) -> list[dict[str, Any]]:
@@ -197,11 +219,11 @@ def _open_pool(folder: Path, card: dict[str, Any]) -> Pool:
     return right_pool(known.absolute(), card["pool"]["id"], folder, "Make the dataset again.")
 
 
-def _files(folder: Path) -> dict[str, str]:
-    """The dataset's sequence files, as its receipts name them."""
+def _files(folder: Path) -> tuple[dict[str, str], frozenset[str]]:
+    """The dataset's sequence files as its receipts name them, and the checksums of those that are not empty."""
     ledger = Ledger(folder)
     found = {
-        Path(path).stem: entry["checksum"]
+        Path(path).stem: (entry["checksum"], receipt.rows)
         for stage in ledger.stages()
         for receipt in ledger.receipts(stage)
         for path, entry in receipt.outputs.items()
@@ -209,4 +231,5 @@ def _files(folder: Path) -> dict[str, str]:
     }
     if not found:
         raise NextlongError(f"{folder} has no receipts of its sequences any more.", "Run the command that made it again.")
-    return dict(sorted(found.items()))
+    files = {name: check for name, (check, _) in sorted(found.items())}
+    return files, frozenset(check for check, rows in found.values() if rows)

@@ -133,9 +133,12 @@ def _failures_over_all(
     for identity, amount in Counter(row["id"] for row in rows).most_common(1):
         if amount > 1:
             yield Failure(where, f"{amount} rows share the id {identity}")
-    for (number, identity), amount in Counter(taken).most_common(1):
+    keys = [gathered[number].key(identity) or (number, identity) for number, identity in taken]
+    for key, amount in Counter(keys).most_common(1):
         if amount > 1:
-            yield Failure(where, f"sequence {identity} of {parts[number].described['name']} is in it {amount} times")
+            found_in = [number for (number, _), own in zip(taken, keys, strict=True) if own == key]
+            names = " and of ".join(parts[number].described["name"] for number in dict.fromkeys(found_in))
+            yield Failure(where, f"sequence {key[1]} of {names} is in it {amount} times")
     unknown = [(number, identity) for number, identity in taken if identity not in gathered[number].place]
     if unknown:
         yield Failure(where, f"{parts[unknown[0][0]].described['name']} has no sequence {unknown[0][1]}")

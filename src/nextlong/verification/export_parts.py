@@ -18,7 +18,9 @@ from nextlong.dataset.describe import load_dataset_card, right_pool
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
 from nextlong.execution.progress import Progress, advance
+from nextlong.execution.tasks import Ledger
 from nextlong.exporting import layout
+from nextlong.exporting.gather import STAGE as GATHER
 from nextlong.tokenization.tokenizer import load_tokenizer
 from nextlong.verification.report import Failure
 
@@ -59,6 +61,7 @@ class Gathered:
 
     Attributes:
         files: where they lie.
+        checksums: of these files; the same for the same sequences, whatever their part is called.
         place: id → number of the file, row.
         order: ids of those that are long enough.
         count: how many there are.
@@ -66,10 +69,16 @@ class Gathered:
     """
 
     files: list[Path]
+    checksums: list[str]
     place: dict[str, tuple[int, int]] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
     count: int = 0
     wasted: int = 0
+
+    def key(self, identity: str) -> tuple[str, str] | None:
+        """What tells a sequence from all others of all parts; None if it was not gathered."""
+        found = self.place.get(identity)
+        return found and (self.checksums[found[0]], identity)
 
 
 def open_parts(folder: Path, card: dict[str, Any], pool: Path | None, tokenizer: str | None) -> list[ExportPart]:
@@ -107,7 +116,9 @@ def open_parts(folder: Path, card: dict[str, Any], pool: Path | None, tokenizer:
 
 def gathered_of(folder: Path, part: ExportPart) -> Gathered:
     """Read which sequences of a part were gathered."""
-    found = Gathered(sorted((folder / layout.GATHERED).glob(f"{part.number:02d}-*.arrow")))
+    outputs = {path: check for receipt in Ledger(folder).receipts(GATHER) for path, check in receipt.checksums().items()}
+    files = sorted((folder / layout.GATHERED).glob(f"{part.number:02d}-*.arrow"))
+    found = Gathered(files, [outputs[str(path.relative_to(folder))] for path in files])
     for number, path in enumerate(found.files):
         batch = open_arrow(path)
         ids, fits = batch.column("id").to_pylist(), batch.column("fits").to_pylist()
