@@ -22,7 +22,7 @@ from nextlong.sizes import Count, Length
 class Part(BaseModel):
     """A section of the configuration: frozen, without unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class CorpusConfig(Part):

@@ -105,7 +105,7 @@ def sequences_per_shard(options):
 
 
 def end_of_shard(corpus, options, documents, sequences):
-    """How many of the documents a shard takes: those that its sequences need, by the lengths of chunks, and one more."""
+    """How many of the documents a shard takes: up to that of the chunk behind its sequences, by the lengths of chunks."""
     taken = 0
     chunks = [(number, chunk) for number, document in enumerate(documents) for chunk in corpus.chunks_of[document]]
     for _ in range(sequences):
@@ -115,7 +115,7 @@ def end_of_shard(corpus, options, documents, sequences):
                 return len(documents)
             tokens += corpus.length(chunks[taken][1], options.separator)
             taken += 1
-    return min(len(documents), chunks[taken - 1][0] + 2)
+    return chunks[taken][0] + 1 if taken < len(chunks) else len(documents)
 
 
 def along_a_path(corpus, options, path, amount, arrange=lambda chunks: chunks):
@@ -257,7 +257,7 @@ class Quest:
         split_ratio=0.2,
         queries=None,
         min_documents=2,
-        max_share=0.02,
+        max_share=None,
         per_document=3,
     ):
         self.min_score, self.max_words, self.split_ratio, self.queries = min_score, max_words, split_ratio, queries
@@ -271,7 +271,8 @@ class Quest:
             texts = [queries.get(identity, "") for identity in corpus.ids]
         found = [set(rake(text, self.min_score, self.max_words)) for text in texts]
         holders = Counter(keyword for keywords in found for keyword in keywords)
-        most = max(self.min_documents, math.floor(self.max_share * len(texts)))
+        share = self.max_share or min(1.0, max(0.02, 100 / len(texts)))
+        most = max(self.min_documents, math.floor(share * len(texts)))
         usable = [[keyword for keyword in keywords if self.min_documents <= holders[keyword] <= most] for keywords in found]
         return [
             sorted(keywords, key=lambda word: (-holders[word], key_of(word)))[: self.per_document] for keywords in usable

@@ -153,6 +153,8 @@ def parsed(assignments: list[str]) -> dict[str, Any]:
         name, equals, value = each.partition("=")
         if not (name and equals):
             raise UsageError(f"--option {each} is no NAME=VALUE.", "For example: --option min_score=3.0")
+        if name in result:
+            raise UsageError(f"--option {name} is given twice.", "Give each name once.")
         try:
             result[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:

@@ -74,7 +74,7 @@ def placed_documents(session: Session, chunks: Ordinals) -> list[Placed]:
 def concatenation_units(method: Method, order: Iterator[int], wanted: int, per_unit: int) -> Iterator[Unit]:
     """Documents in an order, cut into units of ``per_unit`` sequences: what :func:`concatenated` composes.
 
-    A unit ends with a document: what is left of its last one is wasted, a document's rest in many sequences.
+    A unit ends with a document: what is left of its last one is wasted, one document's rest in many sequences.
 
     Args:
         method: whose units they are.
@@ -100,8 +100,7 @@ def concatenation_units(method: Method, order: Iterator[int], wanted: int, per_u
             needed = max(needed // 4, content * _CHARACTERS_PER_TOKEN)
         if not stops:
             return
-        # One document more than the lengths say, for sequences where joining saves tokens.
-        used = min(stops[-1] + 1, len(documents))
+        used = min(stops[-1], len(documents))
         yield Unit(np.array(documents[:used], dtype=np.int64), len(stops))
         documents = documents[used:]
         made += len(stops)
@@ -117,7 +116,10 @@ def _take(session: Session, order: Iterator[int], characters: int) -> list[int]:
 
 
 def _stops(method: Method, documents: list[int], most: int) -> list[int]:
-    """For each sequence that these documents fill, up to ``most``: how many documents are used up to its end."""
+    """For each sequence that these documents fill, up to ``most``: how many of them are needed.
+
+    That is up to the document of the chunk behind the sequence, since joining may save tokens that the lengths count.
+    """
     if not documents:
         return []
     pool = method.session.pool()
@@ -131,7 +133,7 @@ def _stops(method: Method, documents: list[int], most: int) -> list[int]:
         at = int(np.searchsorted(ends, before + method.session.content)) + 1
         if at > len(chunks):
             break
-        stops.append(int(np.searchsorted(borders, at)) + 1)
+        stops.append(int(np.searchsorted(borders, at, side="right")) + 1)
     return stops
 
 

@@ -14,6 +14,7 @@ from nextlong.composition.nextlong_promises import broken_promises
 from nextlong.composition.roots import RootDraw, negatives_in_paper_mode
 from nextlong.config import CompositionConfig, MiningConfig
 from nextlong.errors import NextlongError, UsageError
+from nextlong.index import fusion
 from nextlong.mining.filters import OPTIONAL_REASONS, REASONS, Negative, SequenceFilter
 from nextlong.mining.neighbours import Neighbours, find_neighbours, may_hold_more
 from nextlong.mining.retrieval import open_scorer, words_index
@@ -52,9 +53,10 @@ class Nextlong(Method):
         return self.session.config.mining.max_reuse is not None
 
     def inputs(self) -> tuple[str, ...]:
-        """The language model, where one scores candidates."""
-        scorer = self.session.config.mining.scorer
-        return () if scorer is None else (open_scorer(scorer).fingerprint,)
+        """The language model, where one scores candidates, and the version of the fusion, where there is one."""
+        mining = self.session.config.mining
+        scorer = () if mining.scorer is None else (open_scorer(mining.scorer).fingerprint,)
+        return scorer + ((f"fusion {fusion.VERSION}",) if mining.retrieval == "hybrid" else ())
 
     def derived(self) -> Sequence[Derived]:
         """See :class:`~nextlong.composition.method.Method`."""
@@ -64,6 +66,12 @@ class Nextlong(Method):
     def check(self, wanted: int) -> None:
         """See :class:`~nextlong.composition.method.Method`."""
         mining = self.session.config.mining
+        defaults = MiningConfig()
+        if mining.scorer is None and (mining.scorer_depth, mining.scorer_keep) != (
+            defaults.scorer_depth,
+            defaults.scorer_keep,
+        ):
+            raise UsageError("Without a scorer, scorer_depth and scorer_keep do nothing.", "Name one, or leave them away.")
         if mining.negatives != "top" and (mining.retrieval != "dense" or mining.scorer is not None):
             raise UsageError(
                 f"With negatives={mining.negatives} nothing is retrieved, so retrieval and scorer would do nothing.",
@@ -132,7 +140,7 @@ class Nextlong(Method):
         """See :class:`~nextlong.composition.method.Method`."""
         length = self.session.config.length
         amounts = self.documents_passed_over.copy()
-        amounts["fell short of the length in paper mode"] = discarded
+        amounts.update({"fell short of the length in paper mode": discarded} if discarded else {})
         reasons = ", ".join(f"{reason}: {amount:,}" for reason, amount in sorted(amounts.items()))
         return NextlongError(
             f"{wanted:,} sequences of {format_length(length)} tokens need as many root documents, and only {made:,} of "

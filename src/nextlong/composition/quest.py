@@ -38,6 +38,9 @@ from nextlong.pool.pool import Ordinals
 
 # So many documents tell how many characters a token has, when keywords with too little text are sorted out.
 _SAMPLE = 256
+# A keyword that more documents have than this says little; where there are few documents, that would be every keyword.
+_MOST_SHARE = 0.02
+_MOST_IN_SMALL_POOLS = 100
 
 
 class QuestOptions(Part):
@@ -50,7 +53,7 @@ class QuestOptions(Part):
         queries: a JSON Lines file of ``id`` and ``queries``, as a doc2query model predicts them, from which keywords are
             taken; without it they come from the documents themselves.
         min_documents: keywords that fewer documents have are not used.
-        max_share: nor are those that a larger share of all documents has.
+        max_share: nor are those that a larger share of all documents has; null is 2 %, or 100 documents where that is more.
         per_document: of what is left to a document, so many that most documents share are drawn from; null for all.
     """
 
@@ -59,7 +62,7 @@ class QuestOptions(Part):
     split_ratio: float = Field(default=SPLIT_RATIO, ge=0, le=1)
     queries: str | None = None
     min_documents: int = Field(default=2, gt=0)
-    max_share: float = Field(default=0.02, gt=0, le=1)
+    max_share: float | None = Field(default=None, gt=0, le=1)
     per_document: int | None = Field(default=3, gt=0)
 
 
@@ -165,7 +168,8 @@ class Quest(Method):
         ids = [[xxhash.xxh3_64_intdigest(keyword.encode()) for keyword in own] for own in self._all]
         starts = np.concatenate([[0], np.cumsum([len(own) for own in ids])]).astype(np.int64)
         flat = np.array([number for own in ids for number in own], dtype=np.uint64)
-        kept = usable(flat, starts, options.min_documents, options.max_share, options.per_document)
+        share = options.max_share or min(1.0, max(_MOST_SHARE, _MOST_IN_SMALL_POOLS / pool.documents))
+        kept = usable(flat, starts, options.min_documents, share, options.per_document)
         chosen = []
         for document, own in enumerate(self._all):
             keep = kept[starts[document] : starts[document + 1]].tolist()

@@ -28,7 +28,7 @@ class UntieOptions(Part):
             mixture that it shuffles; to compare methods, every sequence is.
     """
 
-    piece: int = Field(default=1, gt=0)
+    piece: int = Field(default=1, gt=0, le=1 << 31)
     probability: float = Field(default=1.0, ge=0, le=1)
 
 

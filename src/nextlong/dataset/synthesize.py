@@ -112,7 +112,8 @@ class _Synthesis:
         self.run, self.session, self.wanted = run, session, wanted
         self.fingerprint = config_hash(session.pool_id, tokenizer.fingerprint)
         self.method = make_method(session)
-        self.version = config_hash(self.fingerprint, method_version(session.config), self.method.inputs())
+        derived = [[each.name, each.version] for each in self.method.derived()]
+        self.version = config_hash(self.fingerprint, method_version(session.config), self.method.inputs(), derived)
 
     def do(self) -> None:
         """All stages. A sequence that was discarded is replaced: more is planned, which leaves what is done as it is."""

@@ -38,7 +38,7 @@ from nextlong.formats.protocol import Borders, Merges, Rows, Tokens, WrittenRow
 SUFFIXES = (".npy", ".csv.gz")
 INDEX = None
 DTYPES = ("uint16", "uint32")
-BORDERS: Borders = "recorded"
+BORDERS: Borders = "end token"
 MERGES: Merges = "on request"
 COLUMNS = {
     "*.npy": "the rows end to end, no header: each exactly `length` tokens, begin and end tokens included",

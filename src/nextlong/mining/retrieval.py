@@ -24,6 +24,9 @@ Ranking = tuple[Ordinals, npt.NDArray[np.float32]]
 # Texts read from the pool at a time while the index of words is built.
 _BATCH = 4096
 
+# Meta-chunks whose candidates' gains are kept, of some 200 bytes: more than the roots of one search have.
+_KEPT_GAINS = 4096
+
 
 def words_index() -> Derived:
     """The BM25 index over a pool's chunks."""
@@ -83,7 +86,7 @@ def most_similar(pool: Pool, metas: Ordinals, depth: int, config: MiningConfig) 
     if config.retrieval == "bm25":
         return [
             (row, similarities(pool, meta, row))
-            for meta, row in zip(metas.tolist(), _by_words(pool, metas, depth), strict=True)
+            for meta, row in zip(metas.tolist(), _by_words_first(pool, metas, depth), strict=True)
         ]
     deep = search_depth(depth, pool.chunks)
     rankings = zip(metas.tolist(), by_vectors(pool, metas, deep), _by_words(pool, metas, deep), strict=True)
@@ -99,9 +102,21 @@ def by_vectors(pool: Pool, metas: Ordinals, depth: int, sign: int = 1) -> list[R
 
 
 def _by_words(pool: Pool, metas: Ordinals, depth: int) -> list[Ordinals]:
+    """By BM25: chunks that share a word with the meta-chunk, which may be few."""
     index = _opened(words_index().folder(pool), pool.chunks)
     _, ordinals = index.search(pool.texts(metas), min(depth, pool.chunks))
     return [row[row >= 0] for row in ordinals]
+
+
+def _by_words_first(pool: Pool, metas: Ordinals, depth: int) -> list[Ordinals]:
+    """By BM25; behind the chunks that share a word with the meta-chunk, where these are too few, the others by vectors."""
+    depth = min(depth, pool.chunks)
+    found = _by_words(pool, metas, depth)
+    short = [place for place, row in enumerate(found) if len(row) < depth]
+    if short:
+        for place, (others, _) in zip(short, by_vectors(pool, metas[short], depth), strict=True):
+            found[place] = np.concatenate([found[place], others[~np.isin(others, found[place])]])[:depth]
+    return found
 
 
 def similarities(pool: Pool, meta: int, chunks: Ordinals) -> npt.NDArray[np.float32]:
@@ -115,13 +130,25 @@ def reranked(pool: Pool, root: int, meta: int, ranking: Ranking, config: MiningC
 
     Behind them the others follow as they were; chunks of the root document, which are never taken, come last.
     """
+    if config.scorer is None:
+        return ranking
     chunks, scores = ranking
     others = np.flatnonzero(pool.documents_of(chunks) != root)
     first = others[: config.scorer_depth]
-    if config.scorer is None or not len(first):
+    if not len(first):
         return ranking
-    gains = open_scorer(config.scorer).score(pool.texts([meta])[0], pool.texts(chunks[first]))
+    model = open_scorer(config.scorer).fingerprint
+    gains = _gains(config.scorer, model, pool.folder, pool.id, meta, tuple(chunks[first].tolist()))
     best = first[rerank(scores[first], gains, config.scorer_keep)]
     own = np.setdiff1d(np.arange(len(chunks)), others)
     order = np.concatenate([best, others[len(first) :], own])
     return chunks[order], scores[order]
+
+
+@lru_cache(maxsize=_KEPT_GAINS)
+def _gains(
+    scorer: str, model: str, folder: Path, pool_id: str, meta: int, candidates: tuple[int, ...]
+) -> npt.NDArray[np.float32]:
+    """What the scorer says of candidates, kept: a deeper search for the same meta-chunk begins with the same ones."""
+    pool = open_pool(folder, pool_id)
+    return open_scorer(scorer).score(pool.texts([meta])[0], pool.texts(candidates))

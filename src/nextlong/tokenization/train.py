@@ -17,7 +17,7 @@ EOS = "<|end_of_text|>"
 SMALLEST_VOCABULARY = 258
 
 
-def train_byte_level_bpe(texts: Iterable[str], vocabulary_size: int, folder: Path) -> None:
+def train_byte_level_bpe(texts: Iterable[str], vocabulary_size: int, folder: str | Path) -> None:
     """Train a byte-level BPE tokenizer and save it as a folder that Hugging Face libraries load.
 
     Words are split by GPT-2's pattern, digits one by one; nothing is normalised, so every text can be decoded again.
@@ -35,6 +35,7 @@ def train_byte_level_bpe(texts: Iterable[str], vocabulary_size: int, folder: Pat
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+    folder = Path(folder)
     if vocabulary_size < SMALLEST_VOCABULARY:
         raise UsageError(
             f"A byte-level vocabulary of {vocabulary_size} tokens is too small.", f"Take {SMALLEST_VOCABULARY} or more."
