@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from cli_runs import run_cli
-from exported import flip_a_byte, forge_receipts, small_shards
+from exported import LONG_ROWS, SHORT_ROWS, flip_a_byte, forge_receipts, small_shards
 
 import nextlong
 from nextlong.execution.arrow import open_arrow, write_arrow
@@ -223,6 +224,26 @@ def test_a_dataset_made_anew_is_not_compared(made, family_pool, tokenizer_folder
     nextlong.synthesize(family_pool, data, workers=1, overwrite=True, **keys)
     report = nextlong.verify(tmp_path / "out", workers=1)
     assert report.ok and report.checks["sequences equal to those of their datasets"] == 0
+    assert report.gaps == ["sequences not compared: their dataset was made again"]
+    assert report.checks[report.gaps[0]] == LONG_ROWS
+
+
+def test_sequences_that_are_not_compared_are_told_however_it_is_asked(made, tmp_path):
+    data, out = shutil.copytree(made / "short", tmp_path / "short"), tmp_path / "out"
+    nextlong.mix([made / "long", data], out, workers=1)
+    gap = "sequences not compared: their dataset is gone"
+    for asked in ((), ("--quiet",), ("--json",)):
+        result = run_cli("verify", out, "--workers", 1, *asked)
+        assert result.exit_code == 0 and "not compared" not in result.stdout + result.stderr
+    shutil.rmtree(data)
+    result = run_cli("verify", out, "--workers", 1)
+    verdict = f"{out}: the export is verified, but for {SHORT_ROWS} {gap}."
+    assert result.exit_code == 0 and result.stdout.splitlines()[-1] == verdict
+    assert f"{SHORT_ROWS:>12}  {gap}" in result.stdout.splitlines()
+    result = run_cli("verify", out, "--workers", 1, "--quiet")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", verdict + "\n")
+    found = json.loads(run_cli("verify", out, "--workers", 1, "--json").stdout)
+    assert found["ok"] and found["checks"][gap] == SHORT_ROWS and found["gaps"] == [gap]
 
 
 def test_a_moved_tokenizer_can_be_named(made, tokenizer_folder, tmp_path):

@@ -32,6 +32,8 @@ def verify(
         typer.echo(json.dumps({**dataclasses.asdict(report), "ok": report.ok}))
     elif not quiet or not report.ok:
         print_report(path, report)
+    elif report.gaps:  # quiet is for what is as it should be; this is not known to be
+        typer.echo(verdict(path, report), err=True)
     if not report.ok:
         raise typer.Exit(options.FAILED)
 
@@ -44,4 +46,10 @@ def print_report(path: Path, report: Report) -> None:
         typer.echo(f"FAILED  {printable(str(failure))}", err=True)
     if len(report.failures) > _SHOWN_FAILURES:
         typer.echo(f"and {len(report.failures) - _SHOWN_FAILURES:,} more", err=True)
-    typer.echo(f"{path}: the {report.kind} " + ("is verified." if report.ok else "is NOT what it should be."))
+    typer.echo(verdict(path, report))
+
+
+def verdict(path: Path, report: Report) -> str:
+    """The line that sums up."""
+    gaps = "".join(f", but for {report.checks[gap]:,} {gap}" for gap in report.gaps)
+    return f"{path}: the {report.kind} " + (f"is verified{gaps}." if report.ok else "is NOT what it should be.")

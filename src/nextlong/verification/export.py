@@ -29,9 +29,9 @@ from nextlong.verification.export_parts import (
     ExportPart,
     Gathered,
     gathered_of,
-    is_there,
     open_parts,
     source_failures,
+    what_became_of,
 )
 from nextlong.verification.files import verify_files
 from nextlong.verification.report import Failure, Report
@@ -68,7 +68,8 @@ def verify_export(
     if report.failures:
         return report  # what is damaged cannot be read further
     gathered = [gathered_of(folder, part) for part in parts]
-    compared = [part for part in parts if is_there(part, progress)]
+    became = [what_became_of(part) for part in parts]
+    compared = [part for part in parts if became[part.number] == "there"]
     arguments = [(part, path) for part in compared for path in gathered[part.number].files]
     with progress.stage("sequences", sum(gathered[part.number].count for part in compared), "sequences") as show:
         report.failures += [one for found in executor.map(source_failures, arguments, show) for one in found]
@@ -92,6 +93,13 @@ def verify_export(
         "sequences, none in two rows, with their spans": sequences,
         "sequences whose text is their chunks' text, in the tokenizer's own tokens": sequences,
     }
+    for end, what in (("gone", "is gone"), ("made again", "was made again")):
+        lost = [part for part in parts if became[part.number] == end]
+        for part in lost:
+            progress.say(f"{part.dataset} {what}: its sequences are not compared")
+        if lost:
+            report.gaps.append(f"sequences not compared: their dataset {what}")
+            report.checks[report.gaps[-1]] = sum(gathered[part.number].count for part in lost)
     if card["kind"] == "mix":
         report.checks["beginnings of the rows that have the weights to within a row"] = len(rows)
     return report

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from nextlong.dataset import layout as dataset_layout
 from nextlong.dataset.describe import load_dataset_card, right_pool
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
-from nextlong.execution.progress import Progress, advance
+from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Ledger
 from nextlong.exporting import layout
 from nextlong.exporting.gather import STAGE as GATHER
@@ -130,16 +130,11 @@ def gathered_of(folder: Path, part: ExportPart) -> Gathered:
     return found
 
 
-def is_there(part: ExportPart, progress: Progress) -> bool:
+def what_became_of(part: ExportPart) -> Literal["there", "gone", "made again"]:
     """Whether the part's dataset can still be compared with."""
-    described = part.described["dataset"]
-    if (part.dataset / dataset_layout.DESCRIPTION).exists():
-        if load_dataset_card(part.dataset)["id"] == described["id"]:
-            return True
-        progress.say(f"{part.dataset} was made anew since: its sequences are not compared")
-    else:
-        progress.say(f"{part.dataset} is not there any more: its sequences are not compared")
-    return False
+    if not (part.dataset / dataset_layout.DESCRIPTION).exists():
+        return "gone"
+    return "there" if load_dataset_card(part.dataset)["id"] == part.described["dataset"]["id"] else "made again"
 
 
 def source_failures(part: ExportPart, path: Path) -> list[Failure]:

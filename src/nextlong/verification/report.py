@@ -27,13 +27,15 @@ class Report:
 
     Attributes:
         kind: ``pool`` or ``dataset``.
-        checks: what was proven → over how many files, rows, …
+        checks: what was proven → over how many files, rows, …; and the ``gaps``.
+        gaps: those of ``checks`` that say what could not be proven, although nothing was found wrong.
         failures: what was not, in the order of files and rows; empty when all is well.
     """
 
     kind: str
     checks: dict[str, int] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
