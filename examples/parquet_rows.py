@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import lru_cache
-from itertools import accumulate
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,26 +28,23 @@ class ParquetRows(torch.utils.data.Dataset):
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.groups, counts = [], []
+        self.groups, self.firsts = [], [0]
         for path in sorted(Path(folder, "tokens").glob("*.parquet")):
             metadata = pq.read_metadata(path)
-            self.groups += [(path, group) for group in range(metadata.num_row_groups)]
-            counts += [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-        if not counts:
+            for group in range(metadata.num_row_groups):
+                self.groups.append((path, group))
+                self.firsts.append(self.firsts[-1] + metadata.row_group(group).num_rows)
+        if not self.groups:
             raise FileNotFoundError(f"{folder}/tokens has no .parquet files: is {folder} a dataset in the format parquet?")
-        self.firsts = [0, *accumulate(counts)]
 
     def __len__(self) -> int:
         return self.firsts[-1]
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
         group = bisect_right(self.firsts, index) - 1
-        table = read_group(*self.groups[group]).slice(index - self.firsts[group], 1)
-        pairs = table["indices"][0].as_py()
-        ids = torch.tensor(table["input_ids"][0].values.to_numpy(), dtype=torch.long)
+        row = read_group(*self.groups[group]).slice(index - self.firsts[group], 1)  # IndexError beyond both ends
+        pairs = row["indices"][0].as_py()
+        ids = torch.tensor(row["input_ids"][0].values.to_numpy(), dtype=torch.long)
         labels = ids.clone()
         labels[[start for start, _ in pairs[1:]]] = IGNORED
-        position_ids = torch.cat([torch.arange(end - start) for start, end in pairs])
-        return {"input_ids": ids, "labels": labels, "position_ids": position_ids}
+        return {"input_ids": ids, "labels": labels, "position_ids": torch.cat([torch.arange(e - s) for s, e in pairs])}

@@ -141,10 +141,11 @@ def test_torchtitans_loader_gives_rows_that_do_not_drift(kind, request):
     tokens = [row["input_ids"] for row in written]
     half = len(tokens) // 2 * 2
     assert found["ranks"] == [tokens[0:half:2], tokens[1:half:2]]
-    assert found["workers"] == tokens[:half]
+    assert found["workers"] == tokens
+    assert found["second round"] == [tokens[place % len(tokens)] for place in range(1, 2 * len(tokens), 2)]
     assert found["resumed"] and found["resumed workers"]
-    assert f"have {LENGTH} tokens: set training.seq_len to {LENGTH}" in found["another length"]
-    assert f"{len(written)} rows for 100 readers" in found["too few rows"]
+    assert f"have {LENGTH} tokens: set training.seq_len to {LENGTH}." in found["another length"]
+    assert f"{len(written)} rows for 100 data-parallel ranks" in found["too few rows"]
 
 
 @pytest.mark.slow

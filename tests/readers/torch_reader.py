@@ -138,7 +138,7 @@ def trained(folder: str, scratch: str) -> dict[str, Any]:
     model, out, count = Path(scratch, "model"), Path(scratch, "trained"), len(ParquetRows(folder))
     before = tiny_llama()
     before.save_pretrained(model)
-    options = ["--model", model, "--out", out, "--steps", 2, "--rows-per-step", count]
+    options = ["--model", model, "--output_dir", out, "--max_steps", 2, "--gradient_accumulation_steps", count]
     done = subprocess.run(
         [sys.executable, EXAMPLES / "hf_trainer.py", folder, *map(str, options)], capture_output=True, text=True, check=False
     )
@@ -191,6 +191,8 @@ def titan(folder: str) -> dict[str, Any]:
         "ranks": [[titan_row(b)["input"] for b in titan_loader(folder, length, rank, 2, infinite=False)] for rank in (0, 1)],
         "workers": [titan_row(b)["input"] for b in titan_loader(folder, length, infinite=False, num_workers=2)],
     }
+    endless = iter(titan_loader(folder, length, 1, 2))
+    found["second round"] = [titan_row(next(endless))["input"] for _ in range(len(ParquetRows(folder)))]
     for name, options in {"resumed": {}, "resumed workers": {"num_workers": 2}}.items():
         loader = titan_loader(folder, length, **options)
         batches = iter(loader)
