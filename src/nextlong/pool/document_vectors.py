@@ -47,8 +47,8 @@ def mean_vectors(pool_folder: Path, pool_id: str, shard: int, folder: Path) -> O
     pool = open_pool(pool_folder, pool_id)
     name = pool.shards[shard]
     chunks = np.load(pool.folder / layout.VECTORS / f"{name}.npy", mmap_mode="r")
-    first = pool.first_chunk - pool.shard_start(shard)
-    starts = first[(first >= 0) & (first < len(chunks))]
+    own = pool.documents_in(shard)
+    starts = pool.first_chunk[own.start : own.stop] - pool.shard_start(shard)
     # The direction of the sum is that of the mean. Sums of float16 numbers are exact in float64, in any order.
     sums = np.add.reduceat(chunks.astype(np.float64), starts, axis=0)
     path = folder / f"{name}.npy"
