@@ -1,6 +1,6 @@
 """The methods on one pool: throughput, documents in a sequence, reuse, similarity of neighbouring chunks, tokens wasted.
 
-    python benchmarks/methods.py CORPUS.jsonl.zst --out RUN_FOLDER [--table docs/methods-measured.md]
+    python benchmarks/methods.py CORPUS.jsonl.zst --out RUN_FOLDER [--table docs/methods.md]
 
 One pool with the default encoder, one tokenizer (a byte-level BPE trained on the corpus, unless one is given), and equally
 many tokens by each method. Every dataset is verified. The tokens of chunks that several methods use are made once and
@@ -27,6 +27,27 @@ from nextlong.sizes import format_count, format_length, format_seconds, parse_co
 from nextlong.tokenization.fill import fill
 from nextlong.tokenization.tokenizer import load_tokenizer
 
+BEGIN, END = "<!-- measured -->", "<!-- end of what was measured -->"
+
+_COLUMNS = (
+    "method",
+    "sequences",
+    "wall time",
+    "tokens/s",
+    "documents a sequence",
+    "uses of a chunk, mean (most)",
+    "similarity of neighbouring chunks",
+    "tokens between chunks of a document",
+    "tokens wasted",
+)
+_EXPLAINED = (
+    "Wall time is that of planning, searching, composing and writing Parquet, and of what is made once for a pool (document",
+    "vectors, graph, keywords, the BM25 index) where the method is the first to need it; chunks were tokenised before. Uses:",
+    "how many sequences hold a chunk that is used at all. Similarity: the cosine of the vectors of a chunk and the next one in",
+    "its sequence, the mean. Tokens between: from the end of a chunk to the next chunk of its document in the sequence, the",
+    "mean, negatives not counted. Wasted: cut off, or left over of documents that were taken up, as a share of all taken up.",
+)
+
 # Variants of a method: the name of the row → what is set beside the method.
 VARIANTS: dict[str, dict[str, Any]] = {
     "nextlong, bm25": {"composition": {"method": "nextlong"}, "mining": {"retrieval": "bm25"}},
@@ -44,7 +65,7 @@ def main() -> None:
     parser.add_argument("--length", default="32K")
     parser.add_argument("--tokens", default="32M")
     parser.add_argument("--methods", nargs="+", help="only these rows")
-    parser.add_argument("--table", type=Path, help="write the table to this Markdown file")
+    parser.add_argument("--table", type=Path, help=f"put the table into this Markdown file, between {BEGIN} and {END}")
     arguments = parser.parse_args()
 
     tokenizer = arguments.tokenizer or str(trained_tokenizer(arguments.corpus, arguments.out / "tokenizer"))
@@ -72,7 +93,9 @@ def main() -> None:
     report = _report(arguments, pool, rows)
     print(report)
     if arguments.table:
-        arguments.table.write_text(report + "\n", encoding="utf-8")
+        before, rest = arguments.table.read_text(encoding="utf-8").split(BEGIN)
+        text = f"{before}{BEGIN}\n{report}\n{END}{rest.split(END)[1]}"
+        arguments.table.write_text(text, encoding="utf-8")
 
 
 def _tokenize_all(pool: nextlong.Pool, tokenizer: str, out: Path) -> None:
@@ -109,25 +132,21 @@ def figures(pool: nextlong.Pool, folder: Path) -> dict[str, float]:
 
 
 def _report(arguments: argparse.Namespace, pool: nextlong.Pool, rows: list[dict[str, Any]]) -> str:
-    counts, length = pool.description["counts"], parse_length(arguments.length)
+    counts, asked = pool.description["counts"], f"--length {arguments.length} --tokens {arguments.tokens}"
     lines = [
-        "# The methods, measured",
         "",
-        f"`python benchmarks/methods.py {Path(arguments.corpus).name} --length {arguments.length} --tokens {arguments.tokens}`",
-        f"on {machine()}; nextlong {nextlong.__version__}. One run; times vary.",
+        f"`python benchmarks/methods.py {Path(arguments.corpus).name} {asked}` on {machine()};",
+        f"nextlong {nextlong.__version__}. One run; times vary.",
         "",
         f"Corpus: {counts['documents']:,} documents, {format_count(counts['characters'])} characters, {counts['chunks']:,}",
-        f"chunks. {format_count(parse_count(arguments.tokens))} tokens by each method, in sequences of {format_length(length)}.",
+        f"chunks. Of each method {format_count(parse_count(arguments.tokens))} tokens, in sequences of",
+        f"{format_length(parse_length(arguments.length))}.",
         "",
-        "| method | sequences | wall time | tokens/s | documents a sequence | uses of a chunk, mean (most) "
-        "| similarity of neighbouring chunks | tokens between chunks of a document | tokens wasted |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(_COLUMNS)} |",
+        "|---" * len(_COLUMNS) + "|",
         *map(_row, rows),
         "",
-        "Wall time includes planning, searching, composing and writing Parquet, and what is made once for a pool (document",
-        "vectors, keywords, the BM25 index) where the method is the first to need it; chunks were tokenised before. Uses count",
-        "the sequences of the dataset that hold a chunk. Similarity is the cosine of the vectors of a chunk and the next one in",
-        "its sequence. Wasted tokens were cut off or left over from documents that were taken up, as a share of all taken up.",
+        *_EXPLAINED,
     ]
     return "\n".join(lines)
 
