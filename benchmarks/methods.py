@@ -41,11 +41,11 @@ _COLUMNS = (
     "tokens wasted",
 )
 _EXPLAINED = (
-    "Wall time is that of planning, searching, composing and writing Parquet, and of what is made once for a pool (document",
-    "vectors, graph, keywords, the BM25 index) where the method is the first to need it; chunks were tokenised before. Uses:",
-    "how many sequences hold a chunk that is used at all. Similarity: the cosine of the vectors of a chunk and the next one in",
-    "its sequence, the mean. Tokens between: from the end of a chunk to the next chunk of its document in the sequence, the",
-    "mean, negatives not counted. Wasted: cut off, or left over of documents that were taken up, as a share of all taken up.",
+    "Wall time: planning, searching, composing and writing Parquet, and what is made once for a pool (document vectors,",
+    "graph, keywords, the BM25 index) where the method is the first to need it; chunks were tokenised before. Uses: how",
+    "many sequences hold a chunk that is used at all. Similarity: the cosine of the vectors of a chunk and the next one in",
+    "its sequence, the mean. Tokens between: from the end of a chunk to the next chunk of its document in the sequence,",
+    "the mean, negatives not counted. Wasted: cut off, or left over of documents taken up, as a share of all taken up.",
 )
 
 # Variants of a method: the name of the row → what is set beside the method.
