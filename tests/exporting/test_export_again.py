@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from contextlib import suppress
@@ -12,6 +13,9 @@ from subprocess import TimeoutExpired
 import pytest
 from exported import LONG
 from small_runs import contents, finished, leftovers, receipts, start
+
+import nextlong
+from nextlong.dataset import layout
 
 EXPORT = ("export", "made/short", "--length", LONG, "--out", "out", "--quiet")
 MIX = ("mix", "made/long:1", "made/short:2", "--out", "out", "--format", "mds", "--quiet")
@@ -107,3 +111,22 @@ def test_what_is_deleted_is_made_again(place):
     for name in ("rows/00001.parquet", "tokens/00002.mds", "gathered/01-00000.arrow", "dataset.yaml"):
         (folder / "out" / name).unlink()
     assert_finishes_as(folder, undisturbed, MIX)
+
+
+def test_only_sequences_that_are_not_gathered_yet_are_read(made, tmp_path):
+    """Files of sequences whose bytes are not what their receipts say cannot be read without a complaint."""
+    data, out = shutil.copytree(made / "short", tmp_path / "data"), tmp_path / "out"
+    nextlong.export(data, out, length=LONG, workers=1)
+    whole = contents(out)
+    files = sorted((data / layout.SEQUENCES).iterdir())
+    kept = files[1].read_bytes()
+    for path in files:
+        path.write_bytes(bytes(path.stat().st_size))
+    nextlong.export(data, out, length=LONG, workers=1)
+    assert contents(out) == whole
+    min(out.glob("gathered/*-00001.arrow")).unlink()
+    with pytest.raises(nextlong.NextlongError, match=r"00001.parquet is not what its receipt says"):
+        nextlong.export(data, out, length=LONG, workers=1)
+    files[1].write_bytes(kept)
+    nextlong.export(data, out, length=LONG, workers=1)
+    assert contents(out) == whole

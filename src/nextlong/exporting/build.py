@@ -72,8 +72,9 @@ class _Export:
 
     def do(self) -> None:
         """All stages."""
-        self._tokenize()
-        gathered = self._gather()
+        tasks = self._gather_tasks()
+        self._tokenize(tasks)
+        gathered = self._gather(tasks)
         taken = self._taken(gathered)
         made = self._rows(gathered, taken)
         written = self._write(made)
@@ -81,34 +82,47 @@ class _Export:
         if self.run.worked or not all((self.run.folder / name).exists() for name in finished):
             describe(self.run, self.request, gathered, taken, made, written)
 
-    def _tokenize(self) -> None:
-        """Put the chunks into the pools' token stores. With the datasets' tokenizer they are there, or were deleted."""
-        for source in self.request.sources:
+    def _gather_tasks(self) -> list[list[Task]]:
+        """For each part, a task for each of its files."""
+        version = config_hash(self.version, gather.VERSION)
+        return [
+            [
+                Task(
+                    gather.STAGE,
+                    layout.gathered_path(self.run.folder, source.number, name).stem,
+                    gather.gather,
+                    (source, name, self.run.folder),
+                    version,
+                    {name: check},
+                )
+                for name, check in source.files.items()
+            ]
+            for source in self.request.sources
+        ]
+
+    def _tokenize(self, tasks: Sequence[Sequence[Task]]) -> None:
+        """Put the chunks into the pools' token stores. With the datasets' tokenizer they are there, or were deleted.
+
+        What is gathered already was tokenised before, and to look at its chunks would be to read the whole dataset.
+        """
+        ledger = self.run.ledger
+        for source, own in zip(self.request.sources, tasks, strict=True):
+            todo = [name for name, task in zip(source.files, own, strict=True) if ledger.receipt(task) is None]
+            if not todo:
+                continue
             session = source.session
             if not session.joiner().local:
                 self.run.progress.say(
                     "This tokenizer's tokens reach across separators, so every sequence is encoded whole: right, but slow"
                 )
-            used = [gather.chunks_of(source, name) for name in source.files]
+            used = [gather.chunks_of(source, name) for name in todo]
             fill(self.run, session.pool(), session.joiner_arguments, np.unique(np.concatenate(used)))
 
-    def _gather(self) -> list[list[Receipt]]:
-        sources = self.request.sources
-        tasks = [
-            Task(
-                gather.STAGE,
-                layout.gathered_path(self.run.folder, source.number, name).stem,
-                gather.gather,
-                (source, name, self.run.folder),
-                config_hash(self.version, gather.VERSION),
-                {name: check},
-            )
-            for source in sources
-            for name, check in source.files.items()
-        ]
-        total = sum(source.sequences for source in sources)
-        receipts = iter(self.run.stage(tasks, "sequences", total, owns=(layout.GATHERED, layout.REJECTS)))
-        return [list(islice(receipts, len(source.files))) for source in sources]
+    def _gather(self, tasks: Sequence[Sequence[Task]]) -> list[list[Receipt]]:
+        total = sum(source.sequences for source in self.request.sources)
+        every = [task for own in tasks for task in own]
+        receipts = iter(self.run.stage(every, "sequences", total, owns=(layout.GATHERED, layout.REJECTS)))
+        return [list(islice(receipts, len(own))) for own in tasks]
 
     def _taken(self, gathered: Sequence[Sequence[Receipt]]) -> list[Taken]:
         """The rows: which sequences of which part stand in each."""
