@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
@@ -189,6 +190,23 @@ def test_a_mix_of_the_same_parts_in_another_order_is_another(made, tmp_path):
     nextlong.mix([made / "long", made / "short"], tmp_path / "out", workers=1)
     with pytest.raises(nextlong.UsageError, match=r"parts.0.name: long → short"):
         nextlong.mix([made / "short", made / "long"], tmp_path / "out", workers=1)
+
+
+def test_a_part_that_would_be_in_no_row_is_refused_with_the_least_weight(made, tmp_path):
+    parts = [made / "long", f"{made / 'short'}:1e-300"]
+    with pytest.raises(nextlong.UsageError) as error:
+        nextlong.mix(parts, tmp_path / "out", workers=1)
+    assert error.value.message == f"With the weight 1e-300 {made / 'short'} would be in none of the {LONG_ROWS} rows."
+    least = float(re.fullmatch(r"Give it the weight (\S+) or more, or leave it away.", error.value.hint)[1])
+    with pytest.raises(nextlong.UsageError, match="would be in none of"):
+        nextlong.mix([parts[0], f"{made / 'short'}:{least * 0.9}"], tmp_path / "out", workers=1)
+    with pytest.raises(nextlong.UsageError, match=r"no room for all 2 parts: .*\n.*--tokens 4096 or more"):
+        nextlong.mix(parts_of(made, long=1, short=2), tmp_path / "out", tokens=LONG, workers=1)
+    with pytest.raises(nextlong.UsageError, match=r"none of the 2 rows.\n.*, ask for more --tokens, or leave"):
+        nextlong.mix(parts_of(made, long=9, short=1), tmp_path / "out", tokens=2 * LONG, workers=1)
+    assert not (tmp_path / "out").exists()
+    card = nextlong.mix([parts[0], f"{made / 'short'}:{least}"], tmp_path / "out", workers=1)
+    assert [part["counts"]["rows"] for part in card["parts"]][1] == 1
 
 
 def test_what_makes_no_sense_is_refused(made, family_pool, tokenizers, tmp_path):

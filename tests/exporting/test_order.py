@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import nextlong
 from nextlong.config import load_recipe
-from nextlong.exporting.order import drawn, interleaved, mixed, sequences_in_a_row, whole_weights
+from nextlong.exporting.order import drawn, interleaved, least_weight, mixed, sequences_in_a_row, whole_weights
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes"
 
@@ -49,6 +49,23 @@ def test_a_mix_ends_where_a_part_is_used_up_and_is_a_beginning_of_any_longer_one
 )
 def test_weights_are_proportions(weights, whole):
     assert whole_weights(weights) == whole
+
+
+@given(st.lists(st.integers(1, 50), min_size=2, max_size=4), st.data())
+def test_the_least_weight_is_enough_and_a_little_less_is_not(weights, data):
+    part = data.draw(st.integers(0, len(weights) - 1))
+    rows_of = [data.draw(st.integers(5, 60)) for _ in weights]
+    wanted = data.draw(st.none() | st.integers(len(weights), 60))
+    weights[part] = data.draw(st.sampled_from([1e-300, 1e-9, 1e-3]))
+    assume(part not in mixed(whole_weights(weights), rows_of, wanted))
+    least = least_weight(weights, part, rows_of, wanted)
+    assert least is not None
+
+    def stands(weight):
+        tried = [weight if number == part else other for number, other in enumerate(weights)]
+        return part in mixed(whole_weights(tried), rows_of, wanted)
+
+    assert stands(least) and not stands(least * 0.89)
 
 
 def test_the_draw_depends_on_seed_part_and_id_alone():

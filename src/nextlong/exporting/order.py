@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from math import lcm
+from math import floor, gcd, lcm, log10
 
 import numpy as np
 import xxhash
@@ -44,12 +45,13 @@ def sequences_in_a_row(sequence: int, row: int, whose: str) -> int:
     )
 
 
-def whole_weights(weights: Sequence[float]) -> list[int]:
+def whole_weights(weights: Sequence[float | str]) -> list[int]:
     """Weights as whole numbers in the same proportions, as small as they can be: 0.5 and 1 as 1 and 2."""
     fractions = [Fraction(str(weight)) for weight in weights]
     scale = lcm(*(fraction.denominator for fraction in fractions))
     whole = [int(fraction * scale) for fraction in fractions]
-    return [weight // int(np.gcd.reduce(whole)) for weight in whole]
+    common = gcd(*whole)
+    return [weight // common for weight in whole]
 
 
 def interleaved(weights: Sequence[int]) -> Iterator[int]:
@@ -87,6 +89,33 @@ def mixed(weights: Sequence[int], rows_of: Sequence[int], wanted: int | None) ->
         counts[part] += 1
         rows.append(part)
     return rows
+
+
+def least_weight(weights: Sequence[float], part: int, rows_of: Sequence[int], wanted: int | None) -> float | None:
+    """The least weight with which a part stands in the first rows of a mix, the others' unchanged; to two digits.
+
+    Args:
+        weights: of the parts; with its own the part is in no row.
+        part: its number.
+        rows_of: how many rows each part can give.
+        wanted: the most rows; None for as many as there can be.
+
+    Returns:
+        None if that takes more than the greatest weight of the others.
+    """
+
+    def written(step: int) -> str:  # 10e-1, 11e-1, … 99e-1, 10e0, …
+        return f"{10 + step % 90}e{step // 90 - 1}"
+
+    def stands(step: int) -> bool:
+        tried: list[float | str] = [written(step) if number == part else weight for number, weight in enumerate(weights)]
+        return part in mixed(whole_weights(tried), rows_of, wanted)
+
+    most = max(weight for number, weight in enumerate(weights) if number != part)
+    steps = range(90 * floor(log10(weights[part])), 90 * floor(log10(most)) + 91)
+    # A greater weight comes no later.
+    found = bisect_left(steps, True, key=stands)
+    return float(written(steps[found])) if found < len(steps) else None
 
 
 def drawn(seed: int, part: str, ids: Sequence[str]) -> Ordinals:

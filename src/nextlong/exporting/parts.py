@@ -182,6 +182,9 @@ def parts_given(parts: Sequence[str | Path] | Mapping[str, float]) -> list[dict[
 
     Args:
         parts: folder → weight, or folders, each alone or as ``FOLDER:WEIGHT``.
+
+    Raises:
+        UsageError: what stands behind a folder is no number.
     """
     if isinstance(parts, Mapping):
         return [{"dataset": str(folder), "weight": weight} for folder, weight in parts.items()]
@@ -190,11 +193,16 @@ def parts_given(parts: Sequence[str | Path] | Mapping[str, float]) -> list[dict[
 
 def _part_given(part: str) -> dict[str, Any]:
     folder, colon, weight = part.rpartition(":")
-    try:
-        # A colon may also stand in a folder's name.
-        return {"dataset": folder, "weight": float(weight)} if colon and not Path(part).exists() else {"dataset": part}
-    except ValueError:
+    if not colon or Path(part).exists():  # a colon may also stand in a folder's name
         return {"dataset": part}
+    try:
+        return {"dataset": folder, "weight": float(weight)}
+    except ValueError as error:
+        if not folder or not Path(folder).exists():
+            return {"dataset": part}
+        raise UsageError(
+            f"The weight of {folder} is no number: {weight!r}.", f"Write it as {folder}:2 or {folder}:0.5."
+        ) from error
 
 
 def _fingerprint(spec: str, folder: Path, given: bool) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from nextlong.config import ExportConfig, MixConfig
-from nextlong.errors import NextlongError
-from nextlong.exporting.order import mixed, sequences_in_a_row, whole_weights
+from nextlong.errors import NextlongError, UsageError
+from nextlong.exporting.order import least_weight, mixed, sequences_in_a_row, whole_weights
 from nextlong.exporting.parts import Source, open_source, open_sources
 from nextlong.formats.registry import check_merge, check_packing, token_dtype
 from nextlong.sizes import format_length
@@ -95,6 +95,7 @@ def rows_taken(request: Request, sequences: Sequence[int]) -> list[int]:
         sequences: how many sequences each part can give.
 
     Raises:
+        UsageError: a part would be in no row, for its weight or for the few rows that are asked for.
         NextlongError: there is no row, or there are fewer than asked for.
     """
     rows_of = request.rows_of(sequences)
@@ -108,11 +109,30 @@ def rows_taken(request: Request, sequences: Sequence[int]) -> list[int]:
     parts = mixed(request.weights, rows_of, request.wanted)
     if request.wanted is not None and len(parts) < request.wanted:
         gives = ", ".join(f"{source.name} {amount:,}" for source, amount in zip(request.sources, rows_of, strict=True))
-        weights = " : ".join(str(weight) for weight in request.weights)
+        weights = " : ".join(f"{source.weight:g}" for source in request.sources)
         raise NextlongError(
             f"{request.wanted:,} rows of {format_length(request.length)} tokens were asked for. The parts can give so many "
             f"rows: {gives}; at the weights {weights} that makes {len(parts):,}.",
             f"Ask for at most --tokens {len(parts) * request.length}, leave --tokens away for all there are, change the "
             "weights, or make more sequences.",
         )
+    for source in request.sources:
+        if source.number not in parts:
+            raise _in_no_row(request, source, rows_of, len(parts))
     return parts
+
+
+def _in_no_row(request: Request, source: Source, rows_of: Sequence[int], rows: int) -> UsageError:
+    parts, length = len(request.sources), format_length(request.length)
+    if request.wanted is not None and request.wanted < parts:
+        return UsageError(
+            f"A mix of {rows:,} rows of {length} tokens has no room for all {parts} parts: {source.folder} would have none.",
+            f"Ask for --tokens {parts * request.length} or more, or leave parts away.",
+        )
+    least = least_weight([each.weight for each in request.sources], source.number, rows_of, request.wanted)
+    weight = "a greater weight" if least is None else f"the weight {least:g} or more"
+    more = "" if request.wanted is None else "ask for more --tokens, "
+    return UsageError(
+        f"With the weight {source.weight:g} {source.folder} would be in none of the {rows:,} rows.",
+        f"Give it {weight}, {more}or leave it away.",
+    )
