@@ -88,6 +88,7 @@ UNIT_SCHEMA = pa.schema(
         pa.field("documents", pa.large_list(pa.int64()), nullable=False),  # document ordinals, in order
         pa.field("sequences", pa.int32(), nullable=False),  # how many sequences they give
         pa.field("topic", pa.string(), nullable=False),  # what they have in common, where the method says
+        pa.field("part", pa.int32(), nullable=False),  # which of the units with the same documents this is, 0-based
     ]
 )
 

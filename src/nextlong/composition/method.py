@@ -40,11 +40,13 @@ class Unit:
         documents: document ordinals, int64, in the order in which they are used; a root document comes first.
         sequences: how many sequences they give, at least one.
         topic: what they have in common, where the method says: the keyword of ``quest``.
+        part: which of several units with the same documents this is, 0-based.
     """
 
     documents: Ordinals
     sequences: int = 1
     topic: str = ""
+    part: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import count
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import xxhash
 from pydantic import Field
 
@@ -31,6 +33,8 @@ from nextlong.composition.method import Draft, Method, Unit
 from nextlong.composition.quest_keywords import documents_without_queries, open_keywords, pool_keywords, queries_checksum
 from nextlong.composition.roots import draw_order
 from nextlong.config import Part
+from nextlong.dataset import layout
+from nextlong.dataset.plan import read_units
 from nextlong.errors import NextlongError
 from nextlong.mining.neighbours import Neighbours
 from nextlong.pool.derived import Derived
@@ -41,6 +45,8 @@ _SAMPLE = 256
 # A keyword that more documents have than this says little; where there are few documents, that would be every keyword.
 _MOST_SHARE = 0.02
 _MOST_IN_SMALL_POOLS = 100
+# So often a unit may shuffle its documents before it would repeat the shuffles of the next unit of its keyword.
+_VISITS = 1 << 20
 
 
 class QuestOptions(Part):
@@ -88,11 +94,14 @@ class Quest(Method):
         return (self._keywords,)
 
     def units(self, wanted: int) -> Iterator[Unit]:
-        """A unit for each keyword that is drawn: all documents that have it, and as many sequences as it is drawn for."""
+        """A unit for each keyword that is drawn: all documents that have it, and as many sequences as it is drawn for.
+
+        Where these are more than a shard holds, there are several units, each with shuffles of its own.
+        """
         session, pool = self.session, self.session.pool()
         names, keyword_of = keyword_ids(self._chosen())
         groups = inverted_index(keyword_of)
-        characters = np.array([pool.characters_of(document) for document in range(pool.documents)], dtype=np.int64)
+        characters = pool.characters_by_document()
         sizes = np.add.reduceat(characters[groups.documents], groups.starts[:-1]) if len(groups.keywords) else np.empty(0)
         long_enough = sizes >= self._characters_of_a_sequence()
         counts = np.diff(groups.starts)
@@ -113,14 +122,17 @@ class Quest(Method):
         self.documents_passed_over["not in the file of queries"] += lacking
         self.documents_passed_over["without a keyword that others have"] += int((keyword_of < 0).sum()) - lacking
         self.documents_passed_over["of a keyword with too little text for a sequence"] += int(counts[~long_enough].sum())
+        sequences = Counter(order.tolist())
         for group in drawn:
-            yield Unit(groups.members(group), int((order == group).sum()), names[groups.keywords[group]])
+            for part, first in enumerate(range(0, sequences[group], session.sequences_per_shard)):
+                amount = min(session.sequences_per_shard, sequences[group] - first)
+                yield Unit(groups.members(group), amount, names[groups.keywords[group]], part)
 
     def compose(self, unit: Unit, found: Neighbours | None) -> Iterator[Draft]:
         """Documents one after the other, a fresh one for each sequence; what is left of the last one is dropped."""
         pool, seed = self.session.pool(), self.session.config.seed
         key = xxhash.xxh3_64_intdigest(unit.topic.encode())
-        shuffles = (shuffled_documents(unit.documents, seed, key, visit) for visit in count())
+        shuffles = (shuffled_documents(unit.documents, seed, key, visit) for visit in count(unit.part * _VISITS))
         stream = Stream(self, chunks_of(self.session, next(shuffles)))
         for _ in range(unit.sequences):
             first = stream.at
@@ -145,37 +157,39 @@ class Quest(Method):
     def failures(self, sequence: dict[str, Any]) -> Iterator[str]:
         """See :class:`~nextlong.composition.method.Method`."""
         yield from broken_documents(sequence, may_begin_inside=False)
-        if not sequence["topic"]:
-            yield "it has no keyword"
-        pool = self.session.pool()
+        pool, members = self.session.pool(), self._planned.get(sequence["topic"])
+        if members is None:
+            yield f"no sequence was planned for the keyword {sequence['topic']!r}"
+            return
         chunks = np.array([span["chunk"] for span in sequence["spans"]], dtype=np.int64)
-        for document in np.unique(pool.documents_of(chunks)).tolist():
-            if sequence["topic"] not in self._all[document]:
-                yield f"document {pool.document_ids(np.array([document]))[0]!r} has no keyword {sequence['topic']!r}"
-                return
+        documents = pool.documents_of(chunks)
+        strange = documents[~np.isin(documents, members)]
+        if len(strange):
+            yield f"document {pool.document_ids(strange[:1])[0]!r} does not have the keyword {sequence['topic']!r}"
 
     def promises(self) -> dict[str, str]:
         """See :class:`~nextlong.composition.method.Method`."""
         return {"documents that have their sequence's keyword, none twice in a row, whole but the last": "documents"}
 
     @cached_property
-    def _all(self) -> list[list[str]]:
-        return open_keywords(self.session.pool(), self._keywords)
+    def _planned(self) -> dict[str, Ordinals]:
+        """Keyword → the documents that have it as their one keyword, as the dataset's plan says."""
+        return {unit.topic: unit.documents for unit in read_units(self.session.folder / layout.UNITS / "all.arrow")}
 
     def _chosen(self) -> list[str | None]:
         """Each document's one keyword, by document ordinal."""
         pool, options = self.session.pool(), self.options
-        ids = [[xxhash.xxh3_64_intdigest(keyword.encode()) for keyword in own] for own in self._all]
-        starts = np.concatenate([[0], np.cumsum([len(own) for own in ids])]).astype(np.int64)
-        flat = np.array([number for own in ids for number in own], dtype=np.uint64)
+        keywords, starts = open_keywords(pool, self._keywords)
+        encoded = keywords.dictionary_encode()
+        numbers = np.array([xxhash.xxh3_64_intdigest(word.encode()) for word in encoded.dictionary.to_pylist()], np.uint64)
+        ids = numbers[encoded.indices.to_numpy()] if len(numbers) else numbers
         share = options.max_share or min(1.0, max(_MOST_SHARE, _MOST_IN_SMALL_POOLS / pool.documents))
-        kept = usable(flat, starts, options.min_documents, share, options.per_document)
-        chosen = []
-        for document, own in enumerate(self._all):
-            keep = kept[starts[document] : starts[document + 1]].tolist()
-            among = [keyword for keyword, good in zip(own, keep, strict=True) if good]
-            chosen.append(choose_keyword(among, self.session.config.seed, int(pool.keys[document])))
-        return chosen
+        kept = np.flatnonzero(usable(ids, starts, options.min_documents, share, options.per_document))
+        names, borders = keywords.take(pa.array(kept)).to_pylist(), np.searchsorted(kept, starts).tolist()
+        return [
+            choose_keyword(names[borders[document] : borders[document + 1]], self.session.config.seed, int(key))
+            for document, key in enumerate(pool.keys)
+        ]
 
     def _tokens_of(self, groups: KeywordIndex, some: list[int]) -> list[int]:
         """The tokens of the documents of some groups, a token less for each chunk: joining may save so many."""

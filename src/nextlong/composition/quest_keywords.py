@@ -18,7 +18,7 @@ from nextlong.execution.files import checksum
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Ledger, Outcome, Task
 from nextlong.pool.derived import Derived
-from nextlong.pool.pool import Pool, open_pool
+from nextlong.pool.pool import Ordinals, Pool, open_pool
 
 VERSION = 2
 
@@ -119,16 +119,17 @@ def documents_without_queries(pool: Pool, derived: Derived) -> int:
     return sum(int(receipt.info["not_in_queries"]) for receipt in Ledger(derived.folder(pool)).receipts("keywords"))
 
 
-def open_keywords(pool: Pool, derived: Derived) -> list[list[str]]:
-    """The keywords of every document, by document ordinal.
+def open_keywords(pool: Pool, derived: Derived) -> tuple[pa.Array, Ordinals]:
+    """The keywords of all documents, one document after the other, and where each document's begin.
+
+    Returns:
+        Strings, and int64 of shape ``(documents + 1,)``.
 
     Raises:
         NextlongError: they are not there, or damaged.
     """
     folder = derived.folder(pool)
-    if not folder.exists():
-        raise NextlongError(
-            f"The keywords are not in {folder}: that was deleted, or the file of queries is another now.",
-            "Run the command that made the dataset again.",
-        )
-    return [row for shard in pool.shards for row in open_arrow(folder / f"{shard}.arrow").column("keywords").to_pylist()]
+    lists = [open_arrow(folder / f"{shard}.arrow").column("keywords") for shard in pool.shards]
+    counts = np.concatenate([part.value_lengths().to_numpy() for part in lists])
+    flat = pa.concat_arrays([part.flatten().cast(pa.large_string()) for part in lists])
+    return flat, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

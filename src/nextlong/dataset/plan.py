@@ -36,7 +36,7 @@ def plan(session: Session, wanted: int, put: Callable[[Ordinals], bool]) -> Outc
     made = 0
     for whole in method.units(wanted) if wanted else ():
         unit = replace(whole, sequences=min(whole.sequences, wanted - made))
-        for name, value in zip(UNIT_SCHEMA.names, (unit.documents, unit.sequences, unit.topic), strict=True):
+        for name, value in zip(UNIT_SCHEMA.names, _fields(unit), strict=True):
             rows[name].append(value)
         made += unit.sequences
         if made >= wanted:
@@ -47,11 +47,15 @@ def plan(session: Session, wanted: int, put: Callable[[Ordinals], bool]) -> Outc
     return Outcome([path], made, {"documents_passed_over": passed_over})
 
 
+def _fields(unit: Unit) -> tuple[object, ...]:
+    return unit.documents, unit.sequences, unit.topic, unit.part
+
+
 def read_units(path: Path) -> list[Unit]:
     """What :func:`plan` wrote."""
     batch = open_arrow(path)
     documents = batch.column("documents")
-    others = zip(batch.column("sequences").to_pylist(), batch.column("topic").to_pylist(), strict=True)
+    others = zip(*(batch.column(name).to_pylist() for name in UNIT_SCHEMA.names[1:]), strict=True)
     return [Unit(documents[row].values.to_numpy(), *other) for row, other in enumerate(others)]
 
 

@@ -237,4 +237,4 @@ class _Synthesis:
 
 
 def _hash(units: Sequence[Unit]) -> str:
-    return config_hash([[unit.documents.tolist(), unit.sequences, unit.topic] for unit in units])
+    return config_hash([[unit.documents.tolist(), unit.sequences, unit.topic, unit.part] for unit in units])

@@ -126,6 +126,12 @@ class Pool:
         first = int(self._document_ends[shard - 1]) if shard else 0
         return int(self._document_batch(shard).column("characters")[document - first].as_py())
 
+    def characters_by_document(self) -> Ordinals:
+        """The characters of every document's text, int64 of shape ``(documents,)``."""
+        return np.concatenate(
+            [self._document_batch(shard).column("characters").to_numpy() for shard in range(len(self.shards))]
+        )
+
     def document_ids(self, documents: Ordinals) -> list[str]:
         """The ids of documents, in the order asked for."""
         shards = np.searchsorted(self._document_ends, documents, side="right")
