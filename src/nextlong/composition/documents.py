@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nextlong.composition.roots import draw_order
 from nextlong.composition.session import Session
 from nextlong.pool.document_vectors import open_document_vectors
+from nextlong.pool.pool import Ordinals, open_pool
 
 # Scores are exact inner products of float16 vectors, rounded to float32 once.
 _SCORE_TOLERANCE = 1e-4
@@ -45,6 +49,50 @@ def broken_documents(sequence: dict[str, Any], may_begin_inside: bool) -> Iterat
         if span["group"] != len(seen) - 1:
             yield f"document {span['document']!r} has the number {span['group']}, not {len(seen) - 1}"
             return
+
+
+@lru_cache(maxsize=2)
+def drawn(pool_folder: Path, pool_id: str, seed: int) -> tuple[Ordinals, Ordinals]:
+    """The draw order of a pool's documents, and each document's place in it; made once in each process.
+
+    Both int64 ``(documents,)``: 16 bytes a document, and while it is made 16 more.
+    """
+    order = draw_order(open_pool(pool_folder, pool_id).keys, seed)
+    return order, places_in(order)
+
+
+def places_in(order: Ordinals) -> Ordinals:
+    """The place of each document in an order of all documents. int64 ``(documents,)``."""
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.arange(len(order))
+    return places
+
+
+def broken_order(session: Session, sequence: dict[str, Any], places: Ordinals, order: str) -> Iterator[str]:
+    """Where the documents of a sequence do not follow each other in an order of all documents, in words.
+
+    All but the last one reach their last chunk. Between sequences documents may be left out; that is not looked at.
+
+    Args:
+        session: the dataset.
+        sequence: a row of the canonical table.
+        places: as :func:`places_in` gives them.
+        order: what the order is called.
+    """
+    spans, pool = sequence["spans"], session.pool()
+    if sequence["root"] != spans[0]["document"]:
+        yield f"its root is {sequence['root']!r}, and its first document {spans[0]['document']!r}"
+    chunks = np.array([span["chunk"] for span in spans], dtype=np.int64)
+    documents = pool.documents_of(chunks)
+    last = np.flatnonzero(documents[1:] != documents[:-1])  # the spans with which documents end, but the last document
+    cut = last[chunks[last] + 1 != pool.first_chunk[documents[last] + 1]]
+    if len(cut):
+        span = spans[int(cut[0])]
+        yield f"document {span['document']!r} ends with its chunk {span['position']}, which is not its last"
+    wrong = last[places[documents[last + 1]] != places[documents[last]] + 1]
+    if len(wrong):
+        one, other = (spans[int(wrong[0]) + after]["document"] for after in (0, 1))
+        yield f"document {other!r} stands behind {one!r}, and does not follow it {order}"
 
 
 def broken_scores(session: Session, sequence: dict[str, Any]) -> Iterator[str]:

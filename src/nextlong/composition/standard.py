@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nextlong.composition.documents import broken_documents
+from nextlong.composition.documents import broken_documents, broken_order, drawn
 from nextlong.composition.fill import concatenated, concatenation_units
 from nextlong.composition.method import Draft, Method, Unit
 from nextlong.composition.roots import draw_order
@@ -31,7 +31,12 @@ class Standard(Method):
     def failures(self, sequence: dict[str, Any]) -> Iterator[str]:
         """See :class:`~nextlong.composition.method.Method`."""
         yield from broken_documents(sequence, may_begin_inside=True)
+        places = drawn(self.session.pool_folder, self.session.pool_id, self.session.config.seed)[1]
+        yield from broken_order(self.session, sequence, places, "in draw order")
 
     def promises(self) -> dict[str, str]:
         """See :class:`~nextlong.composition.method.Method`."""
-        return {"documents in one piece, their chunks in order": "documents"}
+        return {
+            "documents in one piece, their chunks in order": "documents",
+            "rows of whole documents that follow each other in draw order, the first and the last cut": "rows",
+        }
