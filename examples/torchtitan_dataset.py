@@ -1,6 +1,6 @@
-"""A data loader for torchtitan over a nextlong dataset in the format parquet. Needs torchtitan 0.3.
+r"""A data loader for torchtitan over a nextlong dataset in the format parquet. Needs torchtitan 0.3.
 
-    torchrun --nproc-per-node 8 -m torchtitan.train --module torchtitan_dataset --config llama3_8b \\
+    torchrun --nproc-per-node 8 -m torchtitan.train --module torchtitan_dataset --config llama3_8b \
         --dataloader.dataset-path DATASET --training.seq-len 131072
 
 Each data-parallel rank gets every ``dp_world_size``-th row, and with a checkpoint goes on where it was. torchtitan does not

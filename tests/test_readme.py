@@ -52,7 +52,9 @@ SMALLER = (
     (r"^make (\w+)", rf"make --dry-run --directory '{REPOSITORY}' \1"),  # the tests cannot run themselves
     *([(r"pip install ", "pip install --no-build-isolation ")] if importlib.util.find_spec("hatchling") else []),
 )
-_BLOCK = re.compile(r"^(?:<!-- not run: (?P<reason>.+) -->\n)?```(?P<language>\w+)\n(?P<source>.*?)^```$", re.M | re.S)
+# Programs for other environments, which documents show whole; tests/readers/test_torch.py runs them.
+EXAMPLES = ("hf_trainer.py", "torchtitan_dataset.py")
+_BLOCK = re.compile(r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>\w+)\n(?P<source>.*?)^```$", re.M | re.S)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,10 @@ class Block:
 def blocks(name: str) -> list[Block]:
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     return [Block(match["language"], match["source"], match["reason"]) for match in _BLOCK.finditer(text)]
+
+
+def examples() -> list[str]:
+    return [(REPOSITORY / "examples" / name).read_text(encoding="utf-8") for name in EXAMPLES]
 
 
 def run_all(chosen: list[Block], folder: Path) -> list[str]:
@@ -137,7 +143,11 @@ def test_only_sh_and_python_blocks_are_fenced_and_few_are_not_run() -> None:
         found = blocks(name)
         assert text.count("\n```") == 2 * len(found), f"{name} has a block without a language"
         assert {block.language for block in found} <= {"sh", "python"}
-        assert sum(block.reason is not None for block in found) <= 1
+        assert sum(block.reason is not None and block.source not in examples() for block in found) <= 1
+
+
+def test_the_examples_for_trainers_are_shown_as_they_are() -> None:
+    assert [block.source for block in blocks("docs/trainers.md") if block.reason] == examples()
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -154,6 +164,8 @@ def test_options_that_are_named_exist(name: str) -> None:
     known = {option for command in commands for parameter in command.params for option in parameter.opts}
     known |= {option for command in commands for parameter in command.params for option in parameter.secondary_opts}
     text = (REPOSITORY / name).read_text(encoding="utf-8")
+    for source in examples():
+        text = text.replace(source, "")
     text = re.sub(r"^.*(?:pip|git|pytest|ruff|make|python) .*$", "", text, flags=re.M)
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
     assert named - known == set()
