@@ -269,7 +269,7 @@ def test_a_joint_at_the_end_of_a_sequence(spaced, tmp_path, method):
     """Where the last separator is a token only if what follows is there, no number of chunks may be just enough."""
     pool, tokenizer = spaced
     empty = 0
-    for length in range(50, 66):
+    for length in range(56, 64):
         composition = {"method": method, "separator": " ", "bos": False, "eos": False}
         folder = tmp_path / str(length)
         card = nextlong.synthesize(

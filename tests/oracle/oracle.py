@@ -193,6 +193,11 @@ def by_words(corpus, meta):
     return sorted((chunk for chunk in range(len(scores)) if rounded[chunk] > 0), key=lambda chunk: (-rounded[chunk], chunk))
 
 
+def by_words_first(corpus, meta):
+    """Behind the chunks that share a word come the others by vectors."""
+    return list(dict.fromkeys(by_words(corpus, meta) + by_vectors(corpus, meta)))
+
+
 def by_both(corpus, meta):
     """Reciprocal rank fusion of the first 1,000 of both, and behind them the others by rank, by vectors first."""
     rankings = by_vectors(corpus, meta), by_words(corpus, meta)
@@ -220,7 +225,7 @@ def candidates(corpus, options, document, position):
     elif options.negatives == "low":
         order = sorted(everything, key=lambda chunk: (scores[chunk], chunk))
     else:
-        order = {"dense": by_vectors, "bm25": by_words, "hybrid": by_both}[options.retrieval](corpus, meta)
+        order = {"dense": by_vectors, "bm25": by_words_first, "hybrid": by_both}[options.retrieval](corpus, meta)
     found, rank = [], 0
     for chunk in order:
         if corpus.document_of[chunk] == document:

@@ -40,11 +40,7 @@ def test_equals_the_oracle(
     assert any(np.diff([span["score"] for span in row["spans"] if span["role"] == "negative"]).max() > 0 for row in rows)
 
 
-@pytest.fixture(scope="module")
-def larger(tmp_path_factory, tokenizer_folder):
-    """More than 1,000 chunks, of which most share words: the window of the fusion ends inside both rankings."""
-    folder = tmp_path_factory.mktemp("larger")
-    documents = with_copies(make_documents(560, 4, seed=7, paragraphs=(4, 20)))
+def library(folder, tokenizer, documents):
     path = write_corpus(folder / "corpus.jsonl", documents)
     pool = nextlong.build_pool(
         path,
@@ -54,9 +50,28 @@ def larger(tmp_path_factory, tokenizer_folder):
         encoder={"name": "lsa", "dimensions": 24},
         index={"kind": "flat"},
     )
-    corpus = oracle.Corpus(path, GRANULARITY, pool.vectors.take(np.arange(pool.chunks)), tokenizer_folder)
+    return oracle.Corpus(path, GRANULARITY, pool.vectors.take(np.arange(pool.chunks)), tokenizer), pool
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory, tokenizer_folder):
+    """More than 1,000 chunks, of which most share words: the window of the fusion ends inside both rankings."""
+    documents = with_copies(make_documents(560, 4, seed=7, paragraphs=(4, 20)))
+    corpus, pool = library(tmp_path_factory.mktemp("larger"), tokenizer_folder, documents)
     assert pool.chunks > 1800
     return corpus, pool
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory, tokenizer_folder):
+    """Groups of documents that share no word with those of other groups."""
+    documents = make_documents(80, 8, seed=6, paragraphs=(1, 12))
+    for number, document in enumerate(documents):
+        lines = [
+            [f"{word.strip('.')}{'abcdefgh'[number % 8]}x" for word in line.split()] for line in document["text"].split("\n")
+        ]
+        document["text"] = "\n".join(" ".join(line) for line in lines)
+    return library(tmp_path_factory.mktemp("strangers"), tokenizer_folder, documents)
 
 
 def test_bm25_over_much_of_the_pool(larger, tokenizer_folder, tmp_path):
@@ -84,6 +99,16 @@ def test_words_rank_otherwise_than_vectors(corpus):
     rankings = [ranking(corpus, meta)[:50] for ranking in (oracle.by_vectors, oracle.by_words, oracle.by_both)]
     assert len({tuple(ranking) for ranking in rankings}) == 3
     assert all(ranking[0] == meta or corpus.folded[ranking[0]] == corpus.folded[meta] for ranking in rankings)
+
+
+@pytest.mark.parametrize("retrieval", ["bm25", "hybrid"])
+@pytest.mark.parametrize("mode", ["token-exact", "paper"])
+def test_chunks_that_share_no_word(strangers, tokenizer_folder, tmp_path, retrieval, mode):
+    corpus, pool = strangers
+    mining, composition = {"retrieval": retrieval}, {"mode": mode}
+    rows = check(corpus, pool, tokenizer_folder, tmp_path / "data", 8192, 5, mining=mining, composition=composition)
+    groups = [{int(span["document"].split("-")[1]) % 8 for span in row["spans"]} for row in rows]
+    assert max(map(len, groups)) > 1
 
 
 @pytest.mark.parametrize("retrieval", ["bm25", "hybrid"])
