@@ -21,11 +21,12 @@ from nextlong.errors import NextlongError
 from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress, advance
 from nextlong.formats.protocol import WrittenRow
-from nextlong.formats.shards import is_joined, read_rows
 from nextlong.tokenization.tokenizer import load_tokenizer
+from nextlong.verification.figures import figure_failures
 from nextlong.verification.files import verify_files
 from nextlong.verification.report import Failure, Report
 from nextlong.verification.rows import Row, row_failures
+from nextlong.verification.shards import Shard, Written, shard_groups, written_shards
 from nextlong.verification.tokens import token_failures
 
 # More failures than this say nothing new.
@@ -36,7 +37,7 @@ _ONCE = {"root": "root documents", "chunk": "chunks"}
 
 
 @dataclass
-class _Shard:
+class _Seen:
     """What was seen in one shard."""
 
     ids: list[str] = field(default_factory=list)
@@ -69,13 +70,14 @@ def verify_dataset(
     if report.failures:
         return report  # what is damaged cannot be read further
     names = sorted(path.stem for path in (folder / layout.SEQUENCES).glob("*.parquet"))
-    counts = load_dataset_card(folder)["counts"]
-    sizes = [pq.read_metadata(folder / layout.SEQUENCES / f"{name}.parquet").num_rows for name in names]
-    shard_arguments = [(session, name, sum(sizes[:place])) for place, name in enumerate(names)]
-    with progress.stage("rows", counts["sequences"], "sequences") as show:
-        shards = executor.map(_verify_shard, shard_arguments, show)
+    card = load_dataset_card(folder)
+    sizes = {name: pq.read_metadata(folder / layout.SEQUENCES / f"{name}.parquet").num_rows for name in names}
+    groups = shard_groups(folder / layout.TOKENS, session.config.format, sizes, executor.workers)
+    with progress.stage("rows", card["counts"]["sequences"], "sequences") as show:
+        shards = [shard for group in executor.map(_seen, [(session, group) for group in groups], show) for shard in group]
     report.failures += [failure for shard in shards for failure in shard.failures]
-    report.failures += _failures_over_all(session, shards, counts)
+    report.failures += _failures_over_all(session, shards, card["counts"])
+    report.failures += figure_failures(folder, card)
     config = session.config
     rows = sum(len(shard.ids) for shard in shards)
     report.checks |= {
@@ -109,17 +111,22 @@ def _session(folder: Path, pool: Path | None, tokenizer: str | None) -> Session:
     return Session(folder, opened.folder, opened.id, spec, card["tokenizer"]["fingerprint"], config)
 
 
-def _verify_shard(session: Session, name: str, first: int) -> _Shard:
-    """Verify a shard whose first row is the dataset's row ``first``."""
-    sequences = session.folder / layout.SEQUENCES / f"{name}.parquet"
-    written, rows = read_rows(session.folder / layout.TOKENS, session.config.format, name, first)
-    shard, method = _Shard(), make_method(session)
+def _seen(session: Session, group: list[Shard]) -> list[_Seen]:
+    """Verify shards that follow each other."""
+    method = make_method(session)
+    written = written_shards(session.folder / layout.TOKENS, session.config.format, group)
+    return [_seen_in(session, method, shard) for shard in written]
+
+
+def _seen_in(session: Session, method: Method, written: Written) -> _Seen:
+    sequences = session.folder / layout.SEQUENCES / f"{written.shard.name}.parquet"
+    shard = _Seen()
     for number, sequence in enumerate(_sequences(sequences)):
-        row = next(rows, None)
-        where = f"{written}, row {number} ({sequence['id']})"
+        row = next(written.rows, None)
+        where = f"{written.path}, row {written.before + number} ({sequence['id']})"
         if row is None or row.id not in (None, sequence["id"]):
             shard.failures.append(Failure(where, f"it is {row.id if row else 'missing'}, not {sequence['id']}"))
-            break
+            return shard
         if len(shard.failures) < _MOST_FAILURES_PER_SHARD:
             shard.failures += [Failure(where, what) for what in _failures(session, method, sequence, row)]
         shard.ids.append(sequence["id"])
@@ -134,9 +141,8 @@ def _verify_shard(session: Session, name: str, first: int) -> _Shard:
         if method.USES_ONCE == "chunk":
             shard.chunks += [span["chunk"] for span in spans]
         advance(1)
-    joined = is_joined(session.folder / layout.TOKENS, session.config.format)
-    if not joined and next(rows, None) is not None:
-        shard.failures.append(Failure(str(written), f"it has more rows than {sequences}"))
+    if next(written.rows, None) is not None:
+        shard.failures.append(Failure(str(written.path), f"it has more rows than {layout.SEQUENCES}/, up to {sequences}"))
     return shard
 
 
@@ -163,7 +169,7 @@ def _sequences(path: Path) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
 
 
-def _failures_over_all(session: Session, shards: list[_Shard], counts: dict[str, int]) -> Iterator[Failure]:
+def _failures_over_all(session: Session, shards: list[_Seen], counts: dict[str, int]) -> Iterator[Failure]:
     where = str(session.folder)
     ids = [identity for shard in shards for identity in shard.ids]
     if len(ids) != counts["sequences"]:

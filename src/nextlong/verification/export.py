@@ -22,7 +22,6 @@ from nextlong.exporting import layout
 from nextlong.exporting.order import whole_weights
 from nextlong.exporting.rows import borders
 from nextlong.formats.protocol import WrittenRow
-from nextlong.formats.shards import is_joined, read_rows
 from nextlong.verification.export_parts import (
     MOST_FAILURES_PER_SHARD,
     POSITIONS,
@@ -36,6 +35,7 @@ from nextlong.verification.export_parts import (
 from nextlong.verification.files import verify_files
 from nextlong.verification.report import Failure, Report
 from nextlong.verification.rows import Row, row_failures
+from nextlong.verification.shards import Shard, Written, shard_groups, written_shards
 from nextlong.verification.tokens import token_failures
 
 
@@ -79,13 +79,12 @@ def verify_export(
     ]
     rows = [row for table in tables for row in table.to_pylist()]
     report.failures += _failures_over_all(folder, card, parts, gathered, rows)
-    starts = np.cumsum([0, *(table.num_rows for table in tables)]).tolist()
-    shards = [
-        (folder, card, parts, name, start, _places(card, parts, gathered, table.to_pylist()))
-        for name, start, table in zip(names, starts[:-1], tables, strict=True)
-    ]
+    sizes = {name: table.num_rows for name, table in zip(names, tables, strict=True)}
+    groups = shard_groups(folder / dataset_layout.TOKENS, card["config"]["format"], sizes, executor.workers)
+    places = {name: _places(card, parts, gathered, table.to_pylist()) for name, table in zip(names, tables, strict=True)}
+    tasks = [(folder, card, parts, group, {shard.name: places[shard.name] for shard in group}) for group in groups]
     with progress.stage("rows", len(rows), "rows") as show:
-        report.failures += [one for found in executor.map(_row_shard_failures, shards, show) for one in found]
+        report.failures += [one for found in executor.map(_group_failures, tasks, show) for one in found]
     sequences = sum(len(row["sequences"]) for row in rows)
     report.checks |= {
         "sequences equal to those of their datasets": sum(gathered[part.number].count for part in compared),
@@ -185,32 +184,42 @@ def _weight_failures(parts: list[ExportPart], part_of: list[int]) -> Iterator[st
             return
 
 
-def _row_shard_failures(
+def _group_failures(
     folder: Path,
     card: dict[str, Any],
     parts: Sequence[ExportPart],
-    name: str,
-    first: int,
+    group: list[Shard],
+    places: dict[str, list[list[tuple[Path, int] | None]]],
+) -> list[Failure]:
+    """Verify shards of rows that follow each other."""
+    written = written_shards(folder / dataset_layout.TOKENS, card["config"]["format"], group)
+    return [
+        failure for shard in written for failure in _shard_failures(folder, card, parts, shard, places[shard.shard.name])
+    ]
+
+
+def _shard_failures(
+    folder: Path,
+    card: dict[str, Any],
+    parts: Sequence[ExportPart],
+    written: Written,
     places: list[list[tuple[Path, int] | None]],
 ) -> list[Failure]:
-    """Verify a shard of rows whose first is the export's row ``first``."""
-    rows = folder / layout.ROWS / f"{name}.parquet"
-    tokens, form = folder / dataset_layout.TOKENS, card["config"]["format"]
-    file, written = read_rows(tokens, form, name, first)
+    rows = folder / layout.ROWS / f"{written.shard.name}.parquet"
     number_of = _number_of(card, parts)
     failures: list[Failure] = []
     for number, row in enumerate(_each(rows)):
-        found = next(written, None)
-        where = f"{file}, row {number} ({row['id']})"
+        found = next(written.rows, None)
+        where = f"{written.path}, row {written.before + number} ({row['id']})"
         if found is None or found.id not in (None, row["id"]):
             failures.append(Failure(where, f"it is {found.id if found else 'missing'}, not {row['id']}"))
-            break
+            return failures
         if len(failures) < MOST_FAILURES_PER_SHARD:
             part = parts[number_of.get(row["domain"], 0)]
             failures += [Failure(where, what) for what in _row_failures(part, places[number], card, row, found)]
         advance(1)
-    if not is_joined(tokens, form) and next(written, None) is not None:
-        failures.append(Failure(str(file), f"it has more rows than {rows}"))
+    if next(written.rows, None) is not None:
+        failures.append(Failure(str(written.path), f"it has more rows than {layout.ROWS}/, up to {rows}"))
     return failures
 
 
