@@ -68,6 +68,25 @@ def places_in(order: Ordinals) -> Ordinals:
     return places
 
 
+def broken_whole(session: Session, sequence: dict[str, Any]) -> Iterator[str]:
+    """Where a document other than the last one does not reach its last chunk, or the root is not the first, in words."""
+    spans, pool = sequence["spans"], session.pool()
+    if sequence["root"] != spans[0]["document"]:
+        yield f"its root is {sequence['root']!r}, and its first document {spans[0]['document']!r}"
+    chunks = np.array([span["chunk"] for span in spans], dtype=np.int64)
+    documents = pool.documents_of(chunks)
+    last = _lasts(documents)
+    cut = last[chunks[last] + 1 != pool.first_chunk[documents[last] + 1]]
+    if len(cut):
+        span = spans[int(cut[0])]
+        yield f"document {span['document']!r} ends with its chunk {span['position']}, which is not its last"
+
+
+def _lasts(documents: Ordinals) -> Ordinals:
+    """The spans with which documents end, but the last document. int64."""
+    return np.flatnonzero(documents[1:] != documents[:-1])
+
+
 def broken_order(session: Session, sequence: dict[str, Any], places: Ordinals, order: str) -> Iterator[str]:
     """Where the documents of a sequence do not follow each other in an order of all documents, in words.
 
@@ -79,16 +98,10 @@ def broken_order(session: Session, sequence: dict[str, Any], places: Ordinals, o
         places: as :func:`places_in` gives them.
         order: what the order is called.
     """
-    spans, pool = sequence["spans"], session.pool()
-    if sequence["root"] != spans[0]["document"]:
-        yield f"its root is {sequence['root']!r}, and its first document {spans[0]['document']!r}"
-    chunks = np.array([span["chunk"] for span in spans], dtype=np.int64)
-    documents = pool.documents_of(chunks)
-    last = np.flatnonzero(documents[1:] != documents[:-1])  # the spans with which documents end, but the last document
-    cut = last[chunks[last] + 1 != pool.first_chunk[documents[last] + 1]]
-    if len(cut):
-        span = spans[int(cut[0])]
-        yield f"document {span['document']!r} ends with its chunk {span['position']}, which is not its last"
+    yield from broken_whole(session, sequence)
+    spans = sequence["spans"]
+    documents = session.pool().documents_of(np.array([span["chunk"] for span in spans], dtype=np.int64))
+    last = _lasts(documents)
     wrong = last[places[documents[last + 1]] != places[documents[last]] + 1]
     if len(wrong):
         one, other = (spans[int(wrong[0]) + after]["document"] for after in (0, 1))
@@ -96,17 +109,19 @@ def broken_order(session: Session, sequence: dict[str, Any], places: Ordinals, o
 
 
 def broken_scores(session: Session, sequence: dict[str, Any]) -> Iterator[str]:
-    """Where documents are not in descending similarity to the first, or their scores are not those of their vectors."""
-    pool = session.pool()
-    first = {span["group"]: span for span in reversed(sequence["spans"])}
-    spans = [first[group] for group in sorted(first)]
+    """Where documents are not in descending similarity to the first, or scores and ranks are not what they should be."""
+    pool, spans = session.pool(), sequence["spans"]
     documents = pool.documents_of(np.array([span["chunk"] for span in spans], dtype=np.int64))
     vectors = open_document_vectors(pool)[0].take(documents).astype(np.float64)
-    expected = vectors[1:] @ vectors[0]
-    scores = np.array([span["score"] for span in spans[1:]])
+    expected = np.where(documents == documents[0], 1.0, vectors @ vectors[0])
+    scores = np.array([span["score"] for span in spans])
     wrong = np.flatnonzero(np.abs(expected - scores) > _SCORE_TOLERANCE)
     if len(wrong):
         place = int(wrong[0])
-        yield f"document {place + 1} has score {scores[place]:.4f}, and its vectors give {expected[place]:.4f}"
-    if (np.diff(scores) > 0).any() or [span["rank"] for span in spans] != list(range(len(spans))):
+        yield f"span {place} has score {scores[place]:.4f}, and the vectors give {expected[place]:.4f}"
+    misplaced = [place for place, span in enumerate(spans) if span["rank"] != span["group"]]
+    if misplaced:
+        span = spans[misplaced[0]]
+        yield f"span {misplaced[0]} has rank {span['rank']}, and is of document {span['group']} of the sequence"
+    if (np.diff(scores[documents != documents[0]]) > 0).any():
         yield "its documents are not in descending similarity"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nextlong.composition.documents import broken_documents, broken_scores
+from nextlong.composition.documents import broken_documents, broken_scores, broken_whole
 from nextlong.composition.fill import Stream, chunks_of
 from nextlong.composition.method import Draft, Method, Searched, Unit
 from nextlong.composition.roots import draw_order
@@ -84,8 +84,7 @@ class Knn(Method):
     def failures(self, sequence: dict[str, Any]) -> Iterator[str]:
         """See :class:`~nextlong.composition.method.Method`."""
         yield from broken_documents(sequence, may_begin_inside=False)
-        if sequence["spans"][0]["document"] != sequence["root"]:
-            yield f"its first document is {sequence['spans'][0]['document']!r}, not its root {sequence['root']!r}"
+        yield from broken_whole(self.session, sequence)
         yield from broken_scores(self.session, sequence)
 
     def promises(self) -> dict[str, str]:

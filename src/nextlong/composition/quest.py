@@ -13,7 +13,7 @@ import pyarrow as pa
 import xxhash
 from pydantic import Field
 
-from nextlong.composition.documents import broken_documents
+from nextlong.composition.documents import broken_documents, broken_whole
 from nextlong.composition.fill import Stream, chunks_of, placed_documents
 from nextlong.composition.keywords import (
     MAX_WORDS,
@@ -157,6 +157,7 @@ class Quest(Method):
     def failures(self, sequence: dict[str, Any]) -> Iterator[str]:
         """See :class:`~nextlong.composition.method.Method`."""
         yield from broken_documents(sequence, may_begin_inside=False)
+        yield from broken_whole(self.session, sequence)
         pool, members = self.session.pool(), self._planned.get(sequence["topic"])
         if members is None:
             yield f"no sequence was planned for the keyword {sequence['topic']!r}"
