@@ -333,8 +333,10 @@ def quest(corpus, options, amount, texts, **settings):
         long_enough = {keyword: documents for keyword, documents in long_enough.items() if keyword not in short}
     made = Made()
     for keyword in dict.fromkeys(drawn):
-        visit, waiting = 0, []
-        for _ in range(drawn.count(keyword)):
+        for number in range(drawn.count(keyword)):
+            part, inside = divmod(number, sequences_per_shard(options))
+            if inside == 0:
+                visit, waiting = part << 20, []
             if amount_to_fill(corpus, options, chunks_of(waiting)) is None:
                 generator = np.random.default_rng([options.seed, key_of(keyword), visit, 0x7103])
                 waiting = generator.permutation(long_enough[keyword]).tolist()

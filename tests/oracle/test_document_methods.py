@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import document_methods
 import numpy as np
@@ -175,11 +176,19 @@ def test_shards_end_with_a_document(library, tmp_path, monkeypatch, method, per_
     assert len(list((tmp_path / "data" / "tokens").iterdir())) == -(-10 // per_shard)
 
 
-@pytest.mark.parametrize("method", ["knn", "quest"])
-def test_shards_do_not_matter(library, tmp_path, monkeypatch, method):
+def test_shards_of_knn_do_not_matter(library, tmp_path, monkeypatch):
     monkeypatch.setattr(dataset_layout, "SHARD_TOKENS", 3 * 500)
-    library.check(tmp_path / "data", method, 500, 10, 11)
-    assert len(list((tmp_path / "data" / "tokens").iterdir())) > 2
+    library.check(tmp_path / "data", "knn", 500, 10, 11)
+    assert len(list((tmp_path / "data" / "tokens").iterdir())) == 4
+
+
+@pytest.mark.parametrize("per_shard", [1, 3])
+def test_a_keyword_of_several_shards(library, tmp_path, monkeypatch, per_shard):
+    monkeypatch.setattr(dataset_layout, "SHARD_TOKENS", per_shard * 300)
+    monkeypatch.setattr(document_methods, "SHARD_TOKENS", per_shard * 300)
+    rows = library.check(tmp_path / "data", "quest", 300, 120, 11)
+    assert max(Counter(row["topic"] for row in rows).values()) > per_shard
+    assert len(list((tmp_path / "data" / "tokens").iterdir())) > 12
 
 
 @pytest.mark.parametrize(
