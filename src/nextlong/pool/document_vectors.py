@@ -59,9 +59,7 @@ def mean_vectors(pool_folder: Path, pool_id: str, shard: int, folder: Path) -> O
 
 def _index_tasks(pool: Pool, folder: Path) -> list[Task]:
     inputs = {
-        receipt.name: checksum
-        for receipt in Ledger(folder).receipts("vectors")
-        for checksum in receipt.checksums().values()
+        receipt.name: checksum for receipt in Ledger(folder).receipts("vectors") for checksum in receipt.checksums().values()
     }
     version = config_hash(pool.config.index, VERSION)
     return [Task("index", "all", index_documents, (folder, pool.shards, pool.config.index), version, inputs)]
