@@ -11,6 +11,7 @@ from typing import Any
 
 import zstandard
 
+from nextlong.errors import NextlongError
 from nextlong.formats.protocol import Borders, Merges, Rows, WrittenRow
 
 SUFFIXES = (".jsonl.zst",)
@@ -41,10 +42,18 @@ def write(paths: Sequence[Path], rows: Rows) -> dict[str, Any]:
 
 def read(path: Path, first: int = 0) -> Iterator[WrittenRow]:
     """See :class:`~nextlong.formats.protocol.Format`."""
-    with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as source:
-        for line in islice(io.TextIOWrapper(source, encoding="utf-8", newline="\n"), first, None):
-            row = json.loads(line)
-            yield WrittenRow(row["text"], row["id"], None, row["spans"])
+    number = first
+    try:
+        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as source:
+            for line in islice(io.TextIOWrapper(source, encoding="utf-8", newline="\n"), first, None):
+                row = json.loads(line)
+                read = WrittenRow(row["text"], row["id"], None, row["spans"])
+                number += 1
+                yield read
+    except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
+        raise NextlongError(
+            f"{path}, line {number + 1}, cannot be read: {error}.", "It is damaged: run the command that made it again."
+        ) from error
 
 
 def merge(shards: Sequence[Path], paths: Sequence[Path]) -> None:

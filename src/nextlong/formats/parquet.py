@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nextlong.errors import NextlongError
 from nextlong.formats.protocol import Borders, Merges, Rows, WrittenRow
 from nextlong.records import ROW_SCHEMA, SPAN_TYPE
 
@@ -62,6 +63,15 @@ def _writer(path: Path) -> pq.ParquetWriter:
 
 def read(path: Path, first: int = 0) -> Iterator[WrittenRow]:
     """See :class:`~nextlong.formats.protocol.Format`."""
+    try:
+        yield from _rows(path, first)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise NextlongError(
+            f"{path} cannot be read: {error}.", "It is damaged: run the command that made it again."
+        ) from error
+
+
+def _rows(path: Path, first: int) -> Iterator[WrittenRow]:
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
