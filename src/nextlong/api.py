@@ -81,8 +81,9 @@ def synthesize(
         strict: make a bad row fatal, if a pool is made.
         progress: where to show it; None shows nothing.
         pool: sections of the pool's configuration, if one is made.
-        **keys: ``length``, ``tokens`` or ``roots``, ``tokenizer``, ``seed``, ``format``, ``license``, and the
-            dictionaries ``mining`` and ``composition``: see :class:`~nextlong.config.DatasetConfig`.
+        **keys: ``length``, ``tokens`` or ``roots``, ``tokenizer``, ``seed``, ``format``, ``dtype``, ``merge``,
+            ``license``, and the dictionaries ``mining``, ``composition`` and ``options``: see
+            :class:`~nextlong.config.DatasetConfig`.
 
     Returns:
         What :func:`load_dataset_card` returns.

@@ -11,11 +11,9 @@ import numpy as np
 
 from nextlong.composition.roots import draw_order
 from nextlong.composition.session import Session
+from nextlong.index.protocol import SCORE_TOLERANCE
 from nextlong.pool.document_vectors import open_document_vectors
 from nextlong.pool.pool import Ordinals, open_pool
-
-# Scores are exact inner products of float16 vectors, rounded to float32 once.
-_SCORE_TOLERANCE = 1e-4
 
 
 def broken_documents(sequence: dict[str, Any], may_begin_inside: bool) -> Iterator[str]:
@@ -115,7 +113,7 @@ def broken_scores(session: Session, sequence: dict[str, Any]) -> Iterator[str]:
     vectors = open_document_vectors(pool)[0].take(documents).astype(np.float64)
     expected = np.where(documents == documents[0], 1.0, vectors @ vectors[0])
     scores = np.array([span["score"] for span in spans])
-    wrong = np.flatnonzero(np.abs(expected - scores) > _SCORE_TOLERANCE)
+    wrong = np.flatnonzero(np.abs(expected - scores) > SCORE_TOLERANCE)
     if len(wrong):
         place = int(wrong[0])
         yield f"span {place} has score {scores[place]:.4f}, and the vectors give {expected[place]:.4f}"

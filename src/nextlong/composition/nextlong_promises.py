@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nextlong.composition.session import Session
+from nextlong.index.protocol import SCORE_TOLERANCE
 from nextlong.mining.copies import estimated_jaccard
-
-# Scores are exact inner products of float16 vectors, rounded to float32 once.
-_SCORE_TOLERANCE = 1e-4
 
 # A chunk that was too long to be taken may have so many more tokens a byte than the densest chunk in the row.
 _DENSER = 2.0
@@ -50,7 +48,7 @@ def _score_failures(session: Session, row: _Row) -> Iterator[str]:
     own = np.array([metas[row.sequence["spans"][place]["group"]] for place in negatives])
     found = pool.vectors.take(chunks[negatives]).astype(np.float64), pool.vectors.take(own).astype(np.float64)
     scores = np.einsum("nd,nd->n", *found)
-    wrong = np.flatnonzero(np.abs(scores - row.column("score")[negatives]) > _SCORE_TOLERANCE)
+    wrong = np.flatnonzero(np.abs(scores - row.column("score")[negatives]) > SCORE_TOLERANCE)
     if len(wrong):
         place = negatives[int(wrong[0])]
         yield f"span {place} has score {row.column('score')[place]:.4f}, and its vectors give {scores[wrong[0]]:.4f}"

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from nextlong.composition.fill import chunks_of
-from nextlong.composition.method import Unit
+from nextlong.composition.method import Method, Unit
 from nextlong.composition.registry import make_method, method_code, method_options, method_version
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, config_hash
@@ -88,13 +88,14 @@ def synthesize_from(
         raise UsageError(f"A length of {config.length} tokens leaves no room for text.")
     method = make_method(session)
     method.check(wanted)
+    inputs = method.inputs()
     described = {
         "kind": "dataset",
         "config": config.model_dump(mode="json", exclude={"tokenizer"}),  # its fingerprint counts, not its path
         "pool": pool.id,
         "tokenizer": tokenizer.fingerprint,
         "method": method_code(config.composition.method),
-        "inputs": list(method.inputs()),
+        "inputs": list(inputs),
     }
     with claimed(folder, described, layout.DESCRIPTION, overwrite, progress, inside=(layout.POOL,)):
         run = Run(folder, executor, progress)
@@ -102,18 +103,18 @@ def synthesize_from(
             progress.say(
                 "This tokenizer's tokens reach across separators, so every sequence is encoded whole: right, but slow"
             )
-        _Synthesis(run, session, tokenizer, wanted).do()
+        _Synthesis(run, method, inputs, tokenizer, wanted).do()
 
 
 class _Synthesis:
     """The stages of one dataset."""
 
-    def __init__(self, run: Run, session: Session, tokenizer: Tokenizer, wanted: int) -> None:
-        self.run, self.session, self.wanted = run, session, wanted
+    def __init__(self, run: Run, method: Method, inputs: tuple[str, ...], tokenizer: Tokenizer, wanted: int) -> None:
+        session = method.session
+        self.run, self.method, self.session, self.wanted = run, method, session, wanted
         self.fingerprint = config_hash(session.pool_id, tokenizer.fingerprint)
-        self.method = make_method(session)
         derived = [[each.name, each.version] for each in self.method.derived()]
-        self.version = config_hash(self.fingerprint, method_version(session.config), self.method.inputs(), derived)
+        self.version = config_hash(self.fingerprint, method_version(session.config), inputs, derived)
 
     def do(self) -> None:
         """All stages. A sequence that was discarded is replaced: more is planned, which leaves what is done as it is."""

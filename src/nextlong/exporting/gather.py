@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from nextlong.composition.session import Session
 from nextlong.composition.tokens import ChunkTokens
 from nextlong.dataset import layout as dataset_layout
+from nextlong.dataset.write import used_chunks
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import write_arrow
 from nextlong.execution.files import atomic, checksum
@@ -93,7 +94,7 @@ def read_sequences(source: Source, name: str) -> pa.Table:
 
 def chunks_of(source: Source, name: str) -> Ordinals:
     """The distinct chunks that the sequences of a file use, sorted."""
-    return np.unique(read_sequences(source, name).column("spans").combine_chunks().flatten().field("chunk").to_numpy())
+    return used_chunks(read_sequences(source, name))
 
 
 def spans_of(

@@ -10,6 +10,9 @@ from nextlong.errors import UsageError
 from nextlong.index.threads import row_threads
 from nextlong.index.vectors import Float32s, Ordinals, VectorShards
 
+# How far a score that is computed again may be from the recorded one, which is exact and rounded to float32 once.
+SCORE_TOLERANCE = 1e-4
+
 # Candidates gathered at once by `rescored`: 16 Ki vectors of 1,024 dimensions are 64 MiB.
 _GATHERED = 1 << 14
 
