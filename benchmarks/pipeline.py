@@ -136,8 +136,8 @@ def _synthesize(pool: nextlong.Pool, out: Path, length: int, tokens: int, tokeni
     return [made, checked]
 
 
-def trained_tokenizer(corpus: str, folder: Path) -> Path:
-    """A byte-level BPE of `VOCABULARY_SIZE` tokens trained on the corpus, unless it is there already."""
+def trained_tokenizer(corpus: str, folder: Path, size: int = VOCABULARY_SIZE) -> Path:
+    """A byte-level BPE of ``size`` tokens trained on the corpus, unless it is there already."""
     if not (folder / "tokenizer.json").exists():
         texts, characters = [], 0
         config = CorpusConfig(inputs=(corpus,))
@@ -147,7 +147,7 @@ def trained_tokenizer(corpus: str, folder: Path) -> Path:
                 characters += len(record.text)
             if characters > TRAINING_CHARACTERS:
                 break
-        train_byte_level_bpe(texts, VOCABULARY_SIZE, folder)
+        train_byte_level_bpe(texts, size, folder)
     return folder
 
 
