@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from index_pools import brute_force, clustered, shards
 
 from nextlong.errors import UsageError
+from nextlong.index import protocol
 from nextlong.index.flat import FlatIndex
-from nextlong.index.protocol import Index, rescored
+from nextlong.index.protocol import Index, merged, rescored, shard_ranges, shards_for
 
 
 def assert_same(found, expected):
@@ -74,6 +75,46 @@ def test_empty_pool_and_no_queries(pool, tmp_path):
     scores, ordinals = FlatIndex(pool).search(np.empty((0, 32), np.float32), 3)
     assert scores.shape == ordinals.shape == (0, 3)
     assert isinstance(empty, Index)
+
+
+@pytest.mark.parametrize("shards", [1, 2, 5, 6000])
+@pytest.mark.parametrize("k", [1, 64, 900, 7000])
+def test_shards_merged_equal_one_search(pool, shards, k):
+    queries = pool.take(np.arange(0, 6000, 1500 if shards == 6000 else 100))
+    index = FlatIndex(pool, shards=shards)
+    assert index.shards == shards
+    whole = FlatIndex(pool, shards=1).search(queries, k)
+    assert_same(index.search(queries, k), whole)
+    if shards == 6000:
+        return
+    parts = [index.search_shard(shard, queries, k) for shard in range(shards)]
+    assert all(scores.shape == ordinals.shape == (len(queries), k) for scores, ordinals in parts)
+    assert_same(merged(parts[::-1], k), whole)  # in any order
+    found = np.sort(np.concatenate([np.unique(ordinals[ordinals >= 0]) for _, ordinals in parts]))
+    assert len(np.unique(found)) == len(found)  # no chunk is in two shards
+    if k >= 6000:
+        assert found.tolist() == list(range(6000))
+
+
+def test_a_shard_holds_no_more_than_it_may(monkeypatch):
+    monkeypatch.setattr(protocol, "SHARD_VECTORS", 7)
+    for count in (0, 1, 7, 8, 50):
+        ranges = shard_ranges(count, shards_for(count))
+        assert [ordinal for each in ranges for ordinal in each] == list(range(count))
+        assert max(map(len, ranges)) <= 7
+        assert count == 0 or min(map(len, ranges)) > 0
+
+
+def test_merging_pads_and_breaks_ties_by_ordinal():
+    one = np.array([[0.5, 0.25, -np.inf]], np.float32), np.array([[4, 1, -1]])
+    other = np.array([[0.5, 0.25]], np.float32), np.array([[2, 3]])
+    scores, ordinals = merged(iter([one, other]), 6)
+    assert ordinals.tolist() == [[2, 4, 1, 3, -1, -1]]
+    assert scores.tolist() == [[0.5, 0.5, 0.25, 0.25, -np.inf, -np.inf]]
+    assert (scores.dtype, ordinals.dtype) == (np.float32, np.int64)
+    assert merged([one, other], 1)[1].tolist() == [[2]]
+    assert merged([one], 2)[1].tolist() == [[4, 1]]
+    assert merged([one], 5)[1].tolist() == [[4, 1, -1, -1, -1]]
 
 
 def test_refuses_senseless_queries(pool):

@@ -33,6 +33,7 @@ def open_index(
     vectors: VectorShards,
     report: IvfReport | None = None,
     threads: int | None = None,
+    shards: int = 1,
 ) -> Index:
     """The index of a pool, ready to search.
 
@@ -42,12 +43,13 @@ def open_index(
         vectors: the pool's vectors.
         report: what `build_ivf` returned for that file; not used for ``flat``.
         threads: how many threads to use; None is ``OMP_NUM_THREADS``, or all processors.
+        shards: into how many shards a ``flat`` index is divided, as it was decided when the pool was made.
 
     Raises:
         NextlongError: the file or its report is missing, damaged, or made from other vectors.
     """
     if kind == "flat":
-        return FlatIndex(vectors, threads)
+        return FlatIndex(vectors, threads, shards)
     if path is None or report is None:
         raise NextlongError(
             f"The pool has an `ivf` index but no {'file' if path is None else 'report'} for it.",

@@ -18,8 +18,17 @@ _PASS = 1 << 14
 _KEPT = 1 << 23
 
 
-def exhaustive_search(queries: Float32s, vectors: VectorShards, k: int, threads: int) -> tuple[Float32s, Ordinals]:
-    """The k nearest vectors by (descending score, ascending ordinal), exactly; k must be in [1, ``vectors.count``].
+def exhaustive_search(
+    queries: Float32s, vectors: VectorShards, k: int, threads: int, within: range
+) -> tuple[Float32s, Ordinals]:
+    """The k nearest vectors by (descending score, ascending ordinal), exactly.
+
+    Args:
+        queries: float32 ``(q, d)``, float16-exact.
+        vectors: where to look.
+        k: how many, in [1, ``len(within)``].
+        threads: how many to use.
+        within: the ordinals of the vectors to look at.
 
     Returns:
         Scores, float32 ``(q, k)``, and ordinals, int64 ``(q, k)``.
@@ -33,7 +42,7 @@ def exhaustive_search(queries: Float32s, vectors: VectorShards, k: int, threads:
         groups = [(low, min(low + group, end)) for low in range(start, end, group)]
         nearest = [_Nearest(queries[low:high], k) for low, high in groups]
         with row_threads(threads) as each:
-            for first, block in vectors.blocks(_BLOCK):
+            for first, block in vectors.blocks(_BLOCK, within):
                 each(partial(_Nearest.see, first=first, columns=block.astype(np.float64).T), nearest)
             each(_Nearest.merge, nearest)
         for (low, high), one in zip(groups, nearest, strict=True):

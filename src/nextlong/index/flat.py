@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nextlong.index.exhaustive import exhaustive_search
-from nextlong.index.protocol import checked, rescored, rounding_error
+from nextlong.index.protocol import checked, merged, rescored, rounding_error, shard_ranges, shards_for
 from nextlong.index.threads import faiss_threads, thread_count
 from nextlong.index.vectors import Float32s, Ordinals, VectorShards
 
@@ -20,7 +20,7 @@ _CANDIDATES = 1 << 23
 # Candidates fetched before exact scoring. Few are needed to prove an answer complete; more make long ties pass as well.
 _EXTRA_FACTOR = 1.25
 _EXTRA = 32
-# Above this share of the pool the heaps cost more than scoring everything exactly at once.
+# Above this share of a shard the heaps cost more than scoring everything exactly at once.
 _DEEP = 1 / 8
 
 
@@ -35,44 +35,56 @@ class FlatIndex:
     Args:
         vectors: the pool's vectors.
         threads: how many threads to use; None is ``OMP_NUM_THREADS``, or all processors.
+        shards: into how many shards, ranges of the vectors, the search is divided; None as `shards_for` says.
     """
 
-    def __init__(self, vectors: VectorShards, threads: int | None = None) -> None:
+    def __init__(self, vectors: VectorShards, threads: int | None = None, shards: int | None = None) -> None:
         self.vectors = vectors
         self._threads = threads
+        self._ranges = shard_ranges(vectors.count, shards or shards_for(vectors.count))
+
+    @property
+    def shards(self) -> int:
+        """See `protocol.Index`."""
+        return len(self._ranges)
 
     def search(self, queries: Float32s, k: int) -> tuple[Float32s, Ordinals]:
         """See `protocol.Index.search`."""
+        return merged((self.search_shard(shard, queries, k) for shard in range(self.shards)), k)
+
+    def search_shard(self, shard: int, queries: Float32s, k: int) -> tuple[Float32s, Ordinals]:
+        """See `protocol.Index.search_shard`."""
+        within = self._ranges[shard]
         queries = checked(queries, k, self.vectors.dimensions)
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         ordinals = np.full((len(queries), k), -1, dtype=np.int64)
-        kept = min(k, self.vectors.count)
+        kept = min(k, len(within))
         if not kept or not len(queries):
             return scores, ordinals
         threads = thread_count(self._threads)
         fetched = int(kept * _EXTRA_FACTOR) + _EXTRA
-        if fetched > self.vectors.count * _DEEP:
-            scores[:, :kept], ordinals[:, :kept] = exhaustive_search(queries, self.vectors, kept, threads)
+        if fetched > len(within) * _DEEP:
+            scores[:, :kept], ordinals[:, :kept] = exhaustive_search(queries, self.vectors, kept, threads, within)
             return scores, ordinals
         step = min(_PASS, max(1, _CANDIDATES // fetched))
         for start in range(0, len(queries), step):
             rows = slice(start, start + step)
-            candidates, missed = self._candidates(queries[rows], fetched, threads)
+            candidates, missed = self._candidates(queries[rows], fetched, threads, within)
             scores[rows], ordinals[rows] = rescored(queries[rows], candidates, self.vectors, k, threads)
             # At an equal score a missed vector may have the lower ordinal, so "less" must hold strictly.
             unsure = start + np.flatnonzero(~(missed < scores[rows, -1]))
             if len(unsure):
-                scores[unsure], ordinals[unsure] = exhaustive_search(queries[unsure], self.vectors, k, threads)
+                scores[unsure], ordinals[unsure] = exhaustive_search(queries[unsure], self.vectors, k, threads, within)
         return scores, ordinals
 
-    def _candidates(self, queries: Float32s, fetched: int, threads: int) -> tuple[Ordinals, Float32s]:
+    def _candidates(self, queries: Float32s, fetched: int, threads: int, within: range) -> tuple[Ordinals, Float32s]:
         """Candidates, int64 ``(q, fetched)``, and the most that any other vector's float32 score can be, ``(q,)``."""
         import faiss
 
         best: Any = faiss.ResultHeap(len(queries), fetched, keep_max=True)
         error = 0.0
         with faiss_threads(threads):
-            for first, block in self.vectors.blocks(max(1024, _BLOCK_BYTES // (4 * self.vectors.dimensions))):
+            for first, block in self.vectors.blocks(max(1024, _BLOCK_BYTES // (4 * self.vectors.dimensions)), within):
                 found = faiss.knn(queries, block, min(fetched, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
                 best.add_result(found[0], found[1] + first)
                 error = max(error, rounding_error(queries, block))

@@ -108,6 +108,15 @@ class IvfIndex:
             raise TypeError("an index that is not on disk cannot be sent to another process; save it and load it there")
         return (load_ivf, (self._path, self.vectors, self.probes, self._threads))
 
+    @property
+    def shards(self) -> int:
+        """See `protocol.Index`: one so far."""
+        return 1
+
+    def search_shard(self, shard: int, queries: Float32s, k: int) -> tuple[Float32s, Ordinals]:
+        """See `protocol.Index.search_shard`."""
+        return self.search(queries, k)
+
     def search(self, queries: Float32s, k: int) -> tuple[Float32s, Ordinals]:
         """See `protocol.Index.search`.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -12,6 +14,10 @@ from nextlong.index.vectors import Float32s, Ordinals, VectorShards
 
 # How far a score that is computed again may be from the recorded one, which is exact and rounded to float32 once.
 SCORE_TOLERANCE = 1e-4
+
+# A shard of an index has at most so many vectors: 2 GiB of float16 of 256 dimensions. What a task of the search grid reads
+# and a machine must hold; more shards make more partial results, a query's k of each.
+SHARD_VECTORS = 1 << 22
 
 # Candidates gathered at once by `rescored`: 16 Ki vectors of 1,024 dimensions are 64 MiB.
 _GATHERED = 1 << 14
@@ -28,10 +34,31 @@ class Index(Protocol):
     rounded to float32 once, and equal scores are ordered by ordinal.
 
     This needs queries that are float16-exact: rows of the pool, or their negatives (which find the *least* similar).
+
+    An index consists of shards, so that no machine must hold all of it: a search is a grid of parts, one for each shard,
+    that `merged` puts together.
+
     """
+
+    @property
+    def shards(self) -> int:
+        """How many there are, at least one; together they hold every chunk once."""
+        ...
+
+    def search_shard(self, shard: int, queries: Float32s, k: int) -> tuple[Float32s, Ordinals]:
+        """The k best chunks of each query among those of one shard, else like :meth:`search`.
+
+        Args:
+            shard: its number, 0-based.
+            queries: as for :meth:`search`.
+            k: as for :meth:`search`; may be more than the shard holds.
+        """
+        ...
 
     def search(self, queries: Float32s, k: int) -> tuple[Float32s, Ordinals]:
         """The k best chunks of each query, best first, equal scores in ascending order of ordinals.
+
+        The same as the k best of what :meth:`search_shard` finds in all shards.
 
         Args:
             queries: float32 ``(q, d)``, float16-exact.
@@ -45,6 +72,40 @@ class Index(Protocol):
             UsageError: the queries have another width than the index, or k is below 1.
         """
         ...
+
+
+def shards_for(count: int) -> int:
+    """How many shards an index of ``count`` vectors gets: none holds more than `SHARD_VECTORS`."""
+    return max(1, -(-count // SHARD_VECTORS))
+
+
+def shard_ranges(count: int, shards: int) -> list[range]:
+    """The ordinals of each of ``shards`` shards of ``count`` vectors: consecutive, and as even as can be."""
+    return [range(first, stop) for first, stop in pairwise(count * number // shards for number in range(shards + 1))]
+
+
+def merged(parts: Iterable[tuple[Float32s, Ordinals]], k: int) -> tuple[Float32s, Ordinals]:
+    """The k best of what was found in several shards for the same queries; lazy parts are held one at a time.
+
+    Args:
+        parts: at least one: scores, float32 ``(q, any)``, and ordinals, int64 of the same shape, as `Index.search_shard`
+            gives them. No ordinal is in two of them, except -1.
+        k: how many to keep.
+
+    Returns:
+        Scores, float32 ``(q, k)``, and ordinals, int64 ``(q, k)``, as `Index.search` gives them.
+    """
+    each = iter(parts)
+    scores, ordinals = next(each)  # which are in order already
+    for other_scores, other_ordinals in each:
+        scores, ordinals = np.hstack([scores, other_scores]), np.hstack([ordinals, other_ordinals])
+        order = np.lexsort((ordinals, -scores), axis=-1)[:, :k]
+        scores, ordinals = np.take_along_axis(scores, order, axis=1), np.take_along_axis(ordinals, order, axis=1)
+    lacking = ((0, 0), (0, max(0, k - scores.shape[1])))
+    return (
+        np.pad(scores[:, :k], lacking, constant_values=-np.inf),
+        np.pad(ordinals[:, :k], lacking, constant_values=-1),
+    )
 
 
 def rescored(

@@ -75,8 +75,12 @@ class VectorShards:
             found[rows] = self._shards[number][ordinals[rows] - self._offsets[number]]
         return found
 
-    def blocks(self, rows: int) -> Iterator[tuple[int, Float32s]]:
-        """All vectors in chunk order, ``rows`` at a time whatever the shards' sizes; the last block may be shorter.
+    def blocks(self, rows: int, within: range | None = None) -> Iterator[tuple[int, Float32s]]:
+        """Vectors in chunk order, ``rows`` at a time whatever the shards' sizes; the last block may be shorter.
+
+        Args:
+            rows: how many at a time.
+            within: the ordinals of those asked for; None for all.
 
         Yields:
             The ordinal of the block's first vector, and the block: float32 ``(≤ rows, d)``, a new array each time.
@@ -84,8 +88,9 @@ class VectorShards:
         Raises:
             NextlongError: a vector has an element that is not a finite number.
         """
-        for first in range(0, self.count, rows):
-            last = min(first + rows, self.count)
+        within = range(self.count) if within is None else within
+        for first in range(within.start, within.stop, rows):
+            last = min(first + rows, within.stop)
             block = np.empty((last - first, self.dimensions), dtype=np.float32)
             for path, shard, (start, end) in zip(self.paths, self._shards, pairwise(self._offsets.tolist()), strict=True):
                 low, high = max(first, start), min(last, end)

@@ -10,10 +10,11 @@ from nextlong.execution.files import atomic
 from nextlong.execution.tasks import Outcome
 from nextlong.index.choose import choose_kind
 from nextlong.index.ivf import build_ivf
+from nextlong.index.protocol import shards_for
 from nextlong.index.vectors import VectorShards
 from nextlong.pool import layout
 
-VERSION = 1
+VERSION = 2
 
 # The index's training sample and its recall sample are drawn by this seed: a pool has no other randomness.
 _SEED = 0
@@ -24,7 +25,7 @@ def build_index(folder: Path, shards: list[str], config: IndexConfig) -> Outcome
     vectors = VectorShards([folder / layout.VECTORS / f"{shard}.npy" for shard in shards])
     kind = choose_kind(config, vectors.count)
     if kind == "flat":  # searches the vectors themselves
-        return Outcome([], vectors.count, {"kind": kind})
+        return Outcome([], vectors.count, {"kind": kind, "shards": shards_for(vectors.count)})
     path = folder / layout.INDEX / "ivf.faiss"
     with atomic(path) as temporary:
         report = build_ivf(vectors, temporary, seed=_SEED, recall_target=config.recall_target)

@@ -159,8 +159,9 @@ class Pool:
         """The index over the vectors."""
         figures = dict(self.description["index"])
         kind = figures.pop("kind")
+        shards = figures.pop("shards", 1)  # not known of older pools
         report = IvfReport(**figures) if figures else None
-        return open_index(kind, self.folder / layout.INDEX / "ivf.faiss", self.vectors, report)
+        return open_index(kind, self.folder / layout.INDEX / "ivf.faiss", self.vectors, report, shards=shards)
 
     def fold_keys(self, chunks: Ordinals) -> npt.NDArray[np.uint64]:
         """The hash of each chunk's white-space-folded text."""
