@@ -17,7 +17,7 @@ from nextlong.config import DatasetConfig, config_hash
 from nextlong.dataset import compose, layout, mine, plan, write
 from nextlong.dataset.describe import describe
 from nextlong.errors import UsageError
-from nextlong.execution.local import Executor
+from nextlong.execution.executor import ANY_WORKER, Executor, Needs
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed, refuse_foreign
 from nextlong.execution.tasks import Receipt, Task
@@ -187,7 +187,8 @@ class _Synthesis:
             Task("mine", batch, mine.mine, (self.session, batch, units), version, {"units": _hash(units)})
             for batch, units in batches.items()
         ]
-        mined = self.run.stage(tasks, "units", sum(map(len, batches.values()))) if tasks else []
+        needs = Needs(model=True, gpu=True) if self.session.config.mining.scorer else ANY_WORKER
+        mined = self.run.stage(tasks, "units", sum(map(len, batches.values())), needs=needs) if tasks else []
         if mined:
             self._tokenize(self._wanted_chunks(mined))
         return mined

@@ -76,6 +76,7 @@ class LsaEncoder:
     """Encodes with a model that :func:`fit` wrote. A text with no known term gets the zero vector."""
 
     max_workers: int | None = None
+    takes_gpu = False
 
     def __init__(self, config: EncoderConfig, path: Path) -> None:
         from safetensors import SafetensorError

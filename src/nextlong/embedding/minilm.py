@@ -117,6 +117,7 @@ class MiniLMEncoder:
     """Encodes every window of a text by itself and gives the mean, so that the whole chunk is read."""
 
     max_workers: int | None = None
+    takes_gpu = False
 
     def __init__(self, config: EncoderConfig, folder: str = "") -> None:
         self.name = config.name

@@ -28,6 +28,7 @@ class StaticEncoder:
     """Reads the whole text, however long. A text without a known token gets the zero vector."""
 
     max_workers: int | None = None
+    takes_gpu = False
 
     def __init__(self, config: EncoderConfig, model: str = "") -> None:
         """Load the table, or distil it.

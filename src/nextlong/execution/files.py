@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,8 +31,9 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         NextlongError: the disk is full or the folder cannot be written; ``path`` is then as it was.
     """
-    # The process id keeps apart a task and its orphan: the worker of a killed run that has not ended yet.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    # A name of its own keeps apart a task and its orphan: the worker of a killed run that has not ended yet, perhaps on
+    # another machine, where process ids are the same.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{TEMPORARY_SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

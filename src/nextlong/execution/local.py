@@ -11,40 +11,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, as_completed
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from nextlong.errors import NextlongError
+from nextlong.execution.executor import ANY_WORKER, Needs, Result
 from nextlong.execution.progress import Advance, send_progress_to
-
-Result = TypeVar("Result")
 
 # Worker processes that have had nothing to do for this long end; between two stages they stay and keep their models.
 IDLE_SECONDS = 120
 ORPHAN_POLL_SECONDS = 0.5
 # Five files a shard at most: enough for 200,000 shards, some three trillion characters.
 MANY_FILES = 1 << 20
-
-
-class Executor(Protocol):
-    """Calls a function on many arguments, on as many workers as it has."""
-
-    workers: int
-
-    def map(
-        self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance, limit: int | None = None
-    ) -> list[Result]:
-        """``[function(*each) for each in arguments]``, in any order of work.
-
-        Args:
-            function: importable from a module.
-            arguments: picklable.
-            show: gets the amounts that the calls report with :func:`~nextlong.execution.progress.advance`.
-            limit: the most workers to use; None for all.
-
-        Raises:
-            NextlongError: a worker process was killed; whatever a call raises.
-        """
-        ...
 
 
 def default_workers() -> int:
@@ -68,10 +45,14 @@ class LocalExecutor:
         self.workers = workers or default_workers()
 
     def map(
-        self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance, limit: int | None = None
+        self,
+        function: Callable[..., Result],
+        arguments: Sequence[tuple[Any, ...]],
+        show: Advance,
+        needs: Needs = ANY_WORKER,
     ) -> list[Result]:
-        """See :class:`Executor`."""
-        workers = min(self.workers, limit or self.workers)
+        """See :class:`~nextlong.execution.executor.Executor`."""
+        workers = min(self.workers, needs.workers or self.workers)
         if min(workers, len(arguments)) <= 1:
             send_progress_to(show)
             return [function(*each) for each in arguments]

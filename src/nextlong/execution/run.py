@@ -13,8 +13,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nextlong.errors import NextlongError, UsageError
+from nextlong.execution.executor import ANY_WORKER, Executor, Needs
 from nextlong.execution.files import atomic, mapping, read_json, remove_leftovers, write_json
-from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress, finished_line
 from nextlong.execution.tasks import RECEIPTS, Ledger, Receipt, Task, perform
 
@@ -47,7 +47,7 @@ class Run:
         unit: str,
         total: int | None,
         owns: Sequence[str] | None = None,
-        limit: int | None = None,
+        needs: Needs = ANY_WORKER,
     ) -> list[Receipt]:
         """Do the tasks of one stage that have no valid receipt.
 
@@ -57,7 +57,7 @@ class Run:
             total: how many of them, if known.
             owns: folders in which only this stage writes: what an earlier configuration left in them, and its receipts,
                 are removed. None while the stage may get more tasks; :meth:`clear` then does it at the end.
-            limit: the most workers that may work on it.
+            needs: what its tasks need of their workers.
 
         Returns:
             The receipts of all tasks, in order, of this run and earlier ones.
@@ -72,7 +72,7 @@ class Run:
                 self.progress.say(f"{name:<12} {skipped:,} {unit} are done already")
             started = time.perf_counter()
             with self.progress.stage(name, None if total is None else total - skipped, unit) as show:
-                done = self.executor.map(perform, [(task, self.folder) for task in todo], show, limit)
+                done = self.executor.map(perform, [(task, self.folder) for task in todo], show, needs)
             receipts |= {receipt.name: receipt for receipt in done}
             self._write_metrics(name, unit, done, len(tasks) - len(todo), time.perf_counter() - started)
         ordered = [receipts[task.name] for task in tasks]

@@ -12,7 +12,7 @@ from nextlong.config import config_hash
 from nextlong.dataset import layout as dataset_layout
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
-from nextlong.execution.local import Executor
+from nextlong.execution.executor import Executor
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed, refuse_foreign
 from nextlong.execution.tasks import Receipt, Task

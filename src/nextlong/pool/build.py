@@ -12,8 +12,8 @@ from nextlong.config import PoolConfig, config_hash
 from nextlong.corpus import Source, find_sources
 from nextlong.embedding.registry import load_encoder, needs_fit, preparation
 from nextlong.errors import NextlongError
+from nextlong.execution.executor import Executor, Needs
 from nextlong.execution.files import write_description
-from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed
 from nextlong.execution.tasks import Receipt, Task
@@ -168,14 +168,15 @@ def _embed(
         )
         for shard in shards
     ]
-    return run.stage(tasks, "chunks", described.info["chunks"], owns=(layout.VECTORS,), limit=encoder.max_workers)
+    needs = Needs(workers=encoder.max_workers, model=True, gpu=encoder.takes_gpu)
+    return run.stage(tasks, "chunks", described.info["chunks"], owns=(layout.VECTORS,), needs=needs)
 
 
 def _index(run: Run, config: PoolConfig, embedded: Sequence[Receipt], shards: Sequence[str]) -> Receipt:
     vectors = {path: checksum for receipt in embedded for path, checksum in receipt.checksums().items()}
     version = config_hash(config.index, indexing.VERSION)
     task = Task("index", "all", indexing.build_index, (run.folder, shards, config.index), version, vectors)
-    return run.stage([task], "vectors", None, owns=(layout.INDEX,), limit=1)[0]
+    return run.stage([task], "vectors", None, owns=(layout.INDEX,), needs=Needs(workers=1))[0]
 
 
 def _describe(

@@ -18,7 +18,7 @@ from nextlong.config import DatasetConfig, validated
 from nextlong.dataset import layout
 from nextlong.dataset.describe import load_dataset_card, pool_folder, right_pool
 from nextlong.errors import NextlongError
-from nextlong.execution.local import Executor
+from nextlong.execution.executor import Executor
 from nextlong.execution.progress import Progress, advance
 from nextlong.formats.protocol import WrittenRow
 from nextlong.tokenization.tokenizer import load_tokenizer

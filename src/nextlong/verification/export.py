@@ -16,7 +16,7 @@ from nextlong.composition.session import Session
 from nextlong.dataset import layout as dataset_layout
 from nextlong.dataset.describe import load_dataset_card
 from nextlong.execution.arrow import open_arrow
-from nextlong.execution.local import Executor
+from nextlong.execution.executor import Executor
 from nextlong.execution.progress import Progress, advance
 from nextlong.exporting import layout
 from nextlong.exporting.order import whole_weights

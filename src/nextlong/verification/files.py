@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nextlong.execution.executor import Executor
 from nextlong.execution.files import checksum
-from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress, advance
 from nextlong.execution.tasks import Ledger
 from nextlong.verification.report import Failure, Report

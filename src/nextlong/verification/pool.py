@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nextlong.execution.arrow import open_arrow
-from nextlong.execution.local import Executor
+from nextlong.execution.executor import Executor
 from nextlong.execution.progress import Progress, advance
 from nextlong.mining.copies import fold_key
 from nextlong.pool import layout

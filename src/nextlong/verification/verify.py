@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from nextlong.errors import NextlongError
+from nextlong.execution.executor import Executor
 from nextlong.execution.files import mapping, read_json
-from nextlong.execution.local import Executor
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import PLAN
 from nextlong.verification.dataset import verify_dataset
