@@ -60,6 +60,17 @@ def test_ends_are_character_offsets(name):
             assert decoded == text[:end]
 
 
+@pytest.mark.parametrize("name", zoo.NAMES)
+def test_words_are_of_the_same_encoding(name):
+    tokenizer = zoo.tokenizer(name)
+    for text in ("", "The end.  \n\n  Another\u0301 (x) 12", "\u6f22\u5b57\u3002 \U0001f642"):
+        ids, ends, starts = tokenizer.encode_words(text)
+        for found, expected in zip((ids, ends), tokenizer.encode_with_ends(text), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(starts, tokenizer.word_starts(text))
+        assert len(ids) == len(ends) == len(starts)
+
+
 def test_begin_and_end_tokens_by_name(tmp_path):
     path = folder(tmp_path, tokenizer_config={"bos_token": {"content": "<|endoftext|>"}, "eos_token": "<|endoftext|>"})
     tokenizer = load_tokenizer(str(path))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xxhash
+from tokenizers import Encoding
 from tokenizers import Tokenizer as Library
 from tokenizers.models import BPE
 
@@ -79,13 +80,16 @@ class HuggingFaceTokenizer:
     def encode_with_ends(self, text: str) -> tuple[Tokens, npt.NDArray[np.int64]]:
         """The tokens of a text, and for each the character offset after its last character."""
         encoded = self._encoder.encode(text, add_special_tokens=False)
-        ends = np.array(encoded.offsets, dtype=np.int64).reshape(-1, 2)[:, 1]
-        return np.array(encoded.ids, dtype=np.int32), ends
+        return np.array(encoded.ids, dtype=np.int32), _ends(encoded)
 
     def word_starts(self, text: str) -> npt.NDArray[np.bool_]:
         """For each token of a text whether a word begins with it."""
-        words = self._encoder.encode(text, add_special_tokens=False).word_ids
-        return np.array([i == 0 or word != words[i - 1] for i, word in enumerate(words)], dtype=np.bool_)
+        return _word_starts(self._encoder.encode(text, add_special_tokens=False))
+
+    def encode_words(self, text: str) -> tuple[Tokens, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Tokens, ends and word starts of a text, of one encoding."""
+        encoded = self._encoder.encode(text, add_special_tokens=False)
+        return np.array(encoded.ids, dtype=np.int32), _ends(encoded), _word_starts(encoded)
 
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> str:
         """The text of tokens; special tokens appear as they are written."""
@@ -97,6 +101,15 @@ class HuggingFaceTokenizer:
         ids = self._library.get_vocab(with_added_tokens=False).values()
         texts = self._library.decode_batch([[i] for i in ids])
         return [*self.added_tokens, *(text for text in texts if "\ufffd" not in text)]
+
+
+def _ends(encoded: Encoding) -> npt.NDArray[np.int64]:
+    return np.array(encoded.offsets, dtype=np.int64).reshape(-1, 2)[:, 1]
+
+
+def _word_starts(encoded: Encoding) -> npt.NDArray[np.bool_]:
+    words = encoded.word_ids
+    return np.array([i == 0 or word != words[i - 1] for i, word in enumerate(words)], dtype=np.bool_)
 
 
 def load_from_folder(folder: Path, name: str, file: str = TOKENIZER_FILE) -> HuggingFaceTokenizer:

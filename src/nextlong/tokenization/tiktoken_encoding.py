@@ -61,9 +61,13 @@ class TiktokenTokenizer:
 
         ids = self._encoding.encode_ordinary(text)
         sizes = [len(token) for token in self._encoding.decode_tokens_bytes(ids)]
-        begins = np.cumsum([0, *sizes[:-1]])
+        begins = np.cumsum([0, *sizes])[:-1]
         words = np.cumsum([0, *(len(word.encode()) for word in regex.findall(self._encoding._pat_str, text))])
         return np.isin(begins, words)
+
+    def encode_words(self, text: str) -> tuple[Tokens, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Tokens, ends and word starts of a text."""
+        return *self.encode_with_ends(text), self.word_starts(text)
 
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> str:
         """The text of tokens; bytes that are no character become U+FFFD."""

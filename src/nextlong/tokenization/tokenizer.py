@@ -81,6 +81,10 @@ class Tokenizer(Protocol):
         """For each token of a text whether a word begins with it; tokens of different words are decided apart."""
         ...
 
+    def encode_words(self, text: str) -> tuple[Tokens, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """What :meth:`encode_with_ends` and :meth:`word_starts` give, of one encoding: tokens, ends, word starts."""
+        ...
+
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> str:
         """The text of tokens; special tokens appear as they are written."""
         ...
