@@ -12,6 +12,7 @@ from nextlong.dataset.describe import load_dataset_card
 from nextlong.dataset.synthesize import check_request, synthesize_from
 from nextlong.errors import UsageError
 from nextlong.execution.local import LocalExecutor
+from nextlong.execution.object_path import can_hold_folder, located
 from nextlong.execution.progress import Progress, Quiet
 from nextlong.execution.run import PLAN
 from nextlong.exporting.build import build as build_export
@@ -55,7 +56,7 @@ def build_pool(
     """
     paths = [inputs] if isinstance(inputs, str | Path) else inputs
     config = pool_config(base_recipe(recipe), [str(path) for path in paths], sections)
-    return build(config, Path(out), LocalExecutor(workers), progress or Quiet(), overwrite, strict)
+    return build(config, located(out), LocalExecutor(workers), progress or Quiet(), overwrite, strict)
 
 
 def synthesize(
@@ -96,9 +97,10 @@ def synthesize(
     """
     config = dataset_config(base_recipe(recipe), keys)
     shown = progress or Quiet()
-    check_request(config, Path(out))
-    made = _pool_of(source, Path(out), recipe, workers, overwrite, strict, shown, pool or {})
-    synthesize_from(made, config, Path(out), LocalExecutor(workers), shown, overwrite)
+    out = located(out)
+    check_request(config, out)
+    made = _pool_of(source, out, recipe, workers, overwrite, strict, shown, pool or {})
+    synthesize_from(made, config, out, LocalExecutor(workers), shown, overwrite)
     return load_dataset_card(out)
 
 
@@ -131,8 +133,8 @@ def export(
 
     >>> export("data-64k", "packed", length="512K", format="mds")["counts"]  # doctest: +SKIP
     """
-    request = export_request(Path(dataset), export_config(keys))
-    build_export(request, Path(out), LocalExecutor(workers), progress or Quiet(), overwrite)
+    request = export_request(located(dataset), export_config(keys))
+    build_export(request, located(out), LocalExecutor(workers), progress or Quiet(), overwrite)
     return load_dataset_card(out)
 
 
@@ -168,7 +170,7 @@ def mix(
     >>> mix({"data-512k": 1, "data-64k": 2}, "mixed", length="512K", format="mds")["counts"]  # doctest: +SKIP
     """
     request = mix_request(mix_config(recipe, parts, keys))
-    build_export(request, Path(out), LocalExecutor(workers), progress or Quiet(), overwrite)
+    build_export(request, located(out), LocalExecutor(workers), progress or Quiet(), overwrite)
     return load_dataset_card(out)
 
 
@@ -192,7 +194,9 @@ def verify(
     Raises:
         NextlongError: there is nothing finished to verify.
     """
-    return verify_path(Path(path), LocalExecutor(workers), progress or Quiet(), Path(pool) if pool else None, tokenizer)
+    return verify_path(
+        located(path), LocalExecutor(workers), progress or Quiet(), located(pool) if pool else None, tokenizer
+    )
 
 
 def base_recipe(recipe: str | Path | None) -> Recipe:
@@ -262,7 +266,9 @@ def is_pool(path: str | Path) -> bool:
     """Whether a folder holds a pool, finished or not."""
     from nextlong.execution.files import mapping, read_json
 
-    plan = Path(path) / PLAN
+    if not can_hold_folder(path):
+        return False
+    plan = located(path) / PLAN
     return plan.is_file() and mapping(read_json(plan), plan).get("kind") == "pool"
 
 
@@ -285,7 +291,7 @@ def _pool_of(
                 f"{paths[0]} is a pool already, so {', '.join(sorted(sections))} cannot be set here.",
                 "Give these options to `nextlong index`.",
             )
-        return Pool(Path(paths[0]))
+        return Pool(located(paths[0]))
     return build_pool(
         paths,
         out / layout.POOL,

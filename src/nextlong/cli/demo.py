@@ -13,6 +13,7 @@ from nextlong.cli import options
 from nextlong.cli.summary import console, print_dataset, print_pool
 from nextlong.cli.verify import print_report
 from nextlong.corpus import demo_documents
+from nextlong.execution.object_path import located
 from nextlong.tokenization.train import train_byte_level_bpe
 
 # Small enough to train in seconds on the demo corpus, large enough for about four characters a token.
@@ -20,7 +21,9 @@ _VOCABULARY_SIZE = 16_384
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="The folder to write.")] = Path("demo-run"),
+    out: Annotated[Path, typer.Option("--out", help="The folder to write.", parser=located, metavar="PATH")] = Path(
+        "demo-run"
+    ),
     length: Annotated[str, typer.Option(help="Tokens of a sequence.")] = "128K",
     tokens: Annotated[str, typer.Option(help="Tokens to make.")] = "4M",
     tokenizer: Annotated[

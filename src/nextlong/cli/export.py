@@ -16,6 +16,7 @@ from nextlong.api import export_config
 from nextlong.cli import options
 from nextlong.cli.summary import console, print_stages
 from nextlong.dataset.layout import sequences_per_shard
+from nextlong.execution.object_path import located
 from nextlong.execution.progress import printable
 from nextlong.exporting.request import Request, export_request, rows_taken
 from nextlong.sizes import format_length
@@ -28,7 +29,7 @@ License = Annotated[
 
 
 def export(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a finished dataset.")],
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a finished dataset.", parser=located)],
     out: options.Out,
     format: options.Format = None,
     length: Annotated[

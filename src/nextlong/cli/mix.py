@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -70,4 +69,4 @@ def mix(
         return
     progress = options.shown(quiet, as_json)
     run: dict[str, Any] = {"workers": workers, "overwrite": overwrite, "progress": progress}
-    print_result(Path(out), nextlong.mix(parts or [], out, recipe=recipe, **run, **keys), quiet, as_json)
+    print_result(out, nextlong.mix(parts or [], out, recipe=recipe, **run, **keys), quiet, as_json)

@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 
 from nextlong.errors import NextlongError, UsageError
+from nextlong.execution.object_path import located
 from nextlong.execution.progress import Progress, Quiet, Shown, printable
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -22,7 +23,7 @@ Result = TypeVar("Result")
 
 _CORPUS, _CHUNKS, _ENCODER, _RUN = "Corpus", "Chunks", "Vectors and index", "Run"
 
-Out = Annotated[Path, typer.Option("--out", help="The folder to write.", show_default=False)]
+Out = Annotated[Path, typer.Option("--out", help="The folder to write.", show_default=False, parser=located, metavar="PATH")]
 Recipe = Annotated[Path | None, typer.Option(help="A recipe file; options override it.", show_default=False)]
 
 TextColumn = Annotated[str | None, typer.Option(help="Column of the text. (default: text)", rich_help_panel=_CORPUS)]

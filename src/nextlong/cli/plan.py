@@ -25,6 +25,7 @@ from nextlong.dataset.layout import sequences_per_shard
 from nextlong.dataset.synthesize import sequences_wanted
 from nextlong.errors import UsageError
 from nextlong.execution.local import default_workers
+from nextlong.execution.object_path import located
 from nextlong.index.choose import choose_kind
 from nextlong.pool.build import grouped
 from nextlong.pool.layout import SHARD_CHARACTERS
@@ -143,7 +144,7 @@ def print_dataset_plan(
     sequences = sequences_wanted(config)
     method_options(config)
     if len(source) == 1 and is_pool(source[0]):
-        pool = Pool(Path(source[0]))
+        pool = Pool(located(source[0]))
         characters, chunks = pool.characters, pool.chunks
         eligible = int((np.diff(pool.first_chunk) >= config.composition.min_meta_chunks).sum())
         if config.composition.method == "nextlong" and eligible < sequences:

@@ -11,6 +11,7 @@ import typer
 
 import nextlong
 from nextlong.cli import options
+from nextlong.execution.object_path import located
 from nextlong.execution.progress import printable
 from nextlong.verification.report import Report
 
@@ -19,8 +20,10 @@ _SHOWN_FAILURES = 5
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(help="Folder of a pool or a dataset.")],
-    pool: Annotated[Path | None, typer.Option(help="Where the dataset's pool is now, if it was moved.")] = None,
+    path: Annotated[Path, typer.Argument(help="Folder of a pool or a dataset.", parser=located, metavar="PATH")],
+    pool: Annotated[
+        Path | None, typer.Option(help="Where the dataset's pool is now, if it was moved.", parser=located, metavar="PATH")
+    ] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Where the dataset's tokenizer is now, if it was moved.")] = None,
     workers: options.Workers = None,
     quiet: options.QuietOption = False,

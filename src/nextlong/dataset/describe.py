@@ -18,6 +18,7 @@ from nextlong.dataset import layout
 from nextlong.dataset.compose import COUNTED
 from nextlong.errors import NextlongError
 from nextlong.execution.files import atomic, read_description, write_description
+from nextlong.execution.object_path import located, recorded
 from nextlong.execution.run import Run
 from nextlong.execution.tasks import Receipt
 from nextlong.formats.registry import FORMATS, hub_configs
@@ -61,7 +62,7 @@ def load_dataset_card(folder: str | Path) -> dict[str, Any]:
     Raises:
         NextlongError: there is no finished dataset in the folder.
     """
-    path = Path(folder) / layout.DESCRIPTION
+    path = located(folder) / layout.DESCRIPTION
     if not path.exists():
         raise NextlongError(f"{folder} holds no finished dataset.", "Make it with: nextlong synthesize POOL --out FOLDER …")
     return read_description(path, "id", "config", "tokenizer", "pool", "counts")
@@ -108,7 +109,7 @@ def _shown_folder(session: Session) -> str:
 
 def pool_folder(folder: Path, card: dict[str, Any]) -> Path:
     """Where the pool of the dataset in ``folder`` lies, as far as its description knows."""
-    return folder / str(card["pool"]["folder"])
+    return recorded(folder, str(card["pool"]["folder"]))
 
 
 def right_pool(pool: Path, identity: str, folder: Path, hint: str) -> Pool:

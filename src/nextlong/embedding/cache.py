@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -11,15 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from nextlong.errors import NextlongError
-
-
-def cache_folder() -> Path:
-    """The user's cache folder: ``$NEXTLONG_CACHE``, else ``$XDG_CACHE_HOME/nextlong``, else ``~/.cache/nextlong``."""
-    named = os.environ.get("NEXTLONG_CACHE")
-    if named:
-        return Path(named)
-    parent = os.environ.get("XDG_CACHE_HOME")
-    return (Path(parent) if parent else Path.home() / ".cache") / "nextlong"
+from nextlong.execution.cache import cache_folder
 
 
 def is_built(name: str) -> bool:

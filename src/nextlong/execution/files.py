@@ -15,9 +15,8 @@ import xxhash
 import yaml
 
 from nextlong.errors import NextlongError
-
-# Readers skip these, and a run that finds one left over by a kill overwrites or removes it.
-TEMPORARY_SUFFIX = ".tmp"
+from nextlong.execution.object_path import is_stored, on_this_machine
+from nextlong.execution.object_store import TEMPORARY_SUFFIX
 
 _READ_BYTES = 1 << 22
 
@@ -26,7 +25,7 @@ _REMAKE = "Delete it and run the command that made its folder again."
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; when the block ends well it is synced to disk and renamed to ``path``.
+    """Yield a temporary path; when the block ends well it is synced to disk and renamed to ``path``, or uploaded as it.
 
     Raises:
         NextlongError: the disk is full or the folder cannot be written; ``path`` is then as it was.
@@ -40,7 +39,8 @@ def atomic(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        if not is_stored(path):
+            _sync_folder(path.parent)
     except OSError as error:
         _remove(temporary)
         raise explained(error, path) from error
@@ -163,6 +163,7 @@ def remove_leftovers(folder: Path, inside: Sequence[str] = ()) -> None:
         folder: where to look, at any depth.
         inside: folders in it that have a lock of their own, and so may be written to right now.
     """
-    for path in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
-        if path.relative_to(folder).parts[0] not in inside:
+    here = on_this_machine(folder)
+    for path in here.rglob(f".*{TEMPORARY_SUFFIX}"):
+        if path.relative_to(here).parts[0] not in inside:
             path.unlink(missing_ok=True)

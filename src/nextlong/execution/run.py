@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.executor import ANY_WORKER, Executor, Needs
 from nextlong.execution.files import atomic, mapping, read_json, remove_leftovers, write_json
+from nextlong.execution.locks import LOCK, Busy, locked
+from nextlong.execution.object_path import looked_over
 from nextlong.execution.progress import Progress, finished_line
 from nextlong.execution.tasks import RECEIPTS, Ledger, Receipt, Task, perform
 
 PLAN = "plan.json"
-LOCK = ".lock"
 METRICS = "metrics.jsonl"
+
+# In an object store, so many tasks are looked up one by one; for more, the whole folder is listed.
+_FEW_TASKS = 4
 
 
 @dataclass
@@ -63,7 +65,8 @@ class Run:
             The receipts of all tasks, in order, of this run and earlier ones.
         """
         name = tasks[0].stage
-        receipts = {task.name: receipt for task in tasks if (receipt := self.ledger.receipt(task))}
+        with looked_over(self.folder) if len(tasks) > _FEW_TASKS else nullcontext():
+            receipts = {task.name: receipt for task in tasks if (receipt := self.ledger.receipt(task))}
         todo = [task for task in tasks if task.name not in receipts]
         if todo:
             self.worked = True
@@ -158,15 +161,14 @@ def claimed(
     """
     path = folder / PLAN
     refuse_foreign(folder, plan["kind"], inside)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, timeout=0)
-        lock.acquire()
-    except Timeout as error:
-        raise NextlongError(f"Another process is working on {folder}.", "Wait for it to end, or stop it.") from error
-    except OSError as error:
-        raise NextlongError(f"Cannot write to {folder}: {error.strerror}.", "Choose another folder.") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder, wait=False, say=progress.say))
+        except Busy as error:
+            raise NextlongError(f"Another process is working on {folder}.", "Wait for it to end, or stop it.") from error
+        except OSError as error:
+            raise NextlongError(f"Cannot write to {folder}: {error.strerror}.", "Choose another folder.") from error
         # Without its plan, which may have been deleted, nothing is known to have been made with this one.
         changes = _changes(read_json(path), plan) if path.exists() else ["plan.json: not there"]
         if path.exists() and changes and not overwrite:
@@ -183,8 +185,6 @@ def claimed(
         remove_leftovers(folder, inside)
         write_json(path, plan)
         yield
-    finally:
-        lock.release()
 
 
 def refuse_foreign(folder: Path, kind: str, inside: Sequence[str] = ()) -> None:

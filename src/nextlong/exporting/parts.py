@@ -14,6 +14,7 @@ from nextlong.dataset import layout
 from nextlong.dataset.describe import load_dataset_card, pool_folder, right_pool
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.files import mapping, read_json
+from nextlong.execution.object_path import located
 from nextlong.execution.run import PLAN
 from nextlong.execution.tasks import Ledger
 from nextlong.pool.pool import Pool
@@ -139,10 +140,10 @@ def open_sources(parts: Sequence[MixPart]) -> list[Source]:
     names: list[str] = []
     sources: list[Source] = []
     for number, part in enumerate(parts):
-        base = Path(part.dataset).resolve().name
+        base = located(part.dataset).resolve().name
         tries = (f"{base}-{again}" if again > 1 else base for again in count(1))
         names.append(next(name for name in tries if name not in names))
-        source = open_source(Path(part.dataset), number, names[-1], part.weight)
+        source = open_source(located(part.dataset), number, names[-1], part.weight)
         for other in sources:
             _refuse_repeated(other, source)
         sources.append(source)
@@ -193,12 +194,12 @@ def parts_given(parts: Sequence[str | Path] | Mapping[str, float]) -> list[dict[
 
 def _part_given(part: str) -> dict[str, Any]:
     folder, colon, weight = part.rpartition(":")
-    if not colon or Path(part).exists():  # a colon may also stand in a folder's name
+    if not colon or weight.startswith("//") or located(part).exists():  # a colon may also stand in a folder's name
         return {"dataset": part}
     try:
         return {"dataset": folder, "weight": float(weight)}
     except ValueError as error:
-        if not folder or not Path(folder).exists():
+        if not folder or not located(folder).exists():
             return {"dataset": part}
         raise UsageError(
             f"The weight of {folder} is no number: {weight!r}.", f"Write it as {folder}:2 or {folder}:0.5."

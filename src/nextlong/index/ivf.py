@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +202,6 @@ def load_ivf(path: Path, vectors: VectorShards, probes: int, threads: int | None
     """
     import faiss
 
-    path = Path(path)
     try:
         with path.open("rb") as file:
             file.seek(-min(path.stat().st_size, len(_END_MARK)), 2)
@@ -211,7 +211,7 @@ def load_ivf(path: Path, vectors: VectorShards, probes: int, threads: int | None
     if not whole:
         raise _broken(path, "it is cut short or is no index")
     try:
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        index = faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
     except (RuntimeError, MemoryError) as error:
         raise _broken(path, str(error)) from error
     if not isinstance(index, faiss.IndexIVFScalarQuantizer) or index.quantizer.ntotal != index.nlist:
@@ -264,8 +264,8 @@ def _write(index: Any, path: Path) -> None:
 
     index.nprobe = 1
     try:
-        faiss.write_index(index, str(path))
-        with Path(path).open("ab") as file:
+        faiss.write_index(index, os.fspath(path))
+        with path.open("ab") as file:
             file.write(_END_MARK)
     except (RuntimeError, OSError) as error:
         raise NextlongError(f"Cannot write the index {path}: {error}", "Is there space, and may you write there?") from error

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import unicodedata
 from array import array
@@ -22,6 +23,7 @@ import numpy as np
 
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.files import atomic, explained, write_json
+from nextlong.execution.object_path import on_this_machine
 from nextlong.index.vectors import Float32s, Float64s, Ordinals
 
 # Raised when the same texts would give other files or another ranking.
@@ -129,7 +131,7 @@ def build_lexical(texts: Iterable[str], folder: Path) -> LexicalReport:
     del documents
     model.dtype = "float32"
     model.scores["data"] = (np.rint(model.scores["data"] * _GRID) / _GRID).astype(np.float32)
-    _write(model, vocabulary, Path(folder))
+    _write(model, vocabulary, folder)
     return LexicalReport(len(lengths), len(vocabulary), len(model.scores["data"]), sum(lengths) / len(lengths))
 
 
@@ -227,9 +229,10 @@ def load_lexical(folder: Path, chunks: int) -> LexicalIndex:
     """
     import bm25s
 
-    folder = Path(folder)
     try:
-        model = bm25s.BM25.load(folder, mmap=True)
+        for name in FILES:
+            os.fspath(folder / name)  # that it is on this machine
+        model = bm25s.BM25.load(on_this_machine(folder), mmap=True)
         scores, vocabulary = model.scores, model.vocab_dict
         shares, ordinals, starts = scores["data"], scores["indices"], scores["indptr"]
     except (OSError, ValueError, TypeError, AttributeError, EOFError) as error:

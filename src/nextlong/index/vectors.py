@@ -35,7 +35,7 @@ class VectorShards:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = [Path(path) for path in paths]
+        self.paths = list(paths)
         self._shards = [_opened(path) for path in self.paths]
         self.dimensions = int(self._shards[0].shape[1]) if self._shards else 0
         for path, shard in zip(self.paths, self._shards, strict=True):

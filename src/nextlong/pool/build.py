@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from nextlong.embedding.registry import load_encoder, needs_fit, preparation
 from nextlong.errors import NextlongError
 from nextlong.execution.executor import Executor, Needs
 from nextlong.execution.files import write_description
+from nextlong.execution.object_path import remove_folder
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed
 from nextlong.execution.tasks import Receipt, Task
@@ -212,6 +212,6 @@ def _describe(
     }
     for store in (run.folder / layout.TOKENS).glob("*"):
         if not store.name.startswith(content["chunks_id"]):  # tokens of chunks that are no more
-            shutil.rmtree(store)
+            remove_folder(store)
     remove_outdated(run.folder, content["id"])
     write_description(run.folder / layout.DESCRIPTION, content)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock
 
 from nextlong.config import config_hash
 from nextlong.errors import NextlongError
 from nextlong.execution.files import explained, remove_leftovers
+from nextlong.execution.locks import locked
+from nextlong.execution.object_path import remove_folder
 from nextlong.execution.run import Run
 from nextlong.execution.tasks import Ledger, Task
 from nextlong.pool import layout
@@ -86,21 +85,18 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         NextlongError: the pool cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire()
-    except OSError as error:
-        raise explained(error, folder) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder, wait=True))
+        except OSError as error:
+            raise explained(error, folder) from error
         remove_leftovers(folder)  # of a run that was killed; a dataset's own are not here
         yield
-    finally:
-        lock.release()
 
 
 def remove_outdated(pool_folder: Path, pool_id: str) -> None:
     """Remove what was made from an earlier state of the pool."""
     for folder in (pool_folder / layout.DERIVED).glob("*"):
         if folder.is_dir() and not folder.name.startswith(f"{pool_id}-"):
-            shutil.rmtree(folder)
+            remove_folder(folder)

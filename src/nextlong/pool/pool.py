@@ -15,6 +15,7 @@ from nextlong.config import PoolConfig, validated
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
 from nextlong.execution.files import read_description
+from nextlong.execution.object_path import last_change, located
 from nextlong.execution.run import PLAN
 from nextlong.index.choose import open_index
 from nextlong.index.ivf import IvfReport
@@ -45,7 +46,7 @@ class Pool:
         Raises:
             NextlongError: it is no pool, or not finished.
         """
-        folder = Path(folder)
+        folder = located(folder)
         if not (folder / layout.DESCRIPTION).exists():
             state = "is not finished" if (folder / PLAN).exists() else "is not a pool"
             raise NextlongError(f"{folder} {state}.", f"Make it with: nextlong index CORPUS… --out {folder}")
@@ -207,12 +208,15 @@ def open_pool(folder: Path, id: str) -> Pool:
     """
     path = folder / layout.DESCRIPTION
     # Only a description that was written anew is read again: it may be long, and this is asked for every sequence.
-    pool = _opened(folder, path.stat().st_mtime_ns) if path.exists() else None
+    try:
+        pool = _opened(folder, last_change(path))
+    except FileNotFoundError:
+        pool = None
     if pool is None or pool.id != id:
         raise NextlongError(f"The pool {folder} was changed while it was in use.", "Run the same command again.")
     return pool
 
 
 @lru_cache(maxsize=4)
-def _opened(folder: Path, written: int) -> Pool:
+def _opened(folder: Path, written: object) -> Pool:
     return Pool(folder)

@@ -17,6 +17,7 @@ from nextlong.dataset import layout as dataset_layout
 from nextlong.dataset.describe import load_dataset_card, right_pool
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
+from nextlong.execution.object_path import recorded
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Ledger
 from nextlong.exporting import layout
@@ -96,14 +97,14 @@ def open_parts(folder: Path, card: dict[str, Any], pool: Path | None, tokenizer:
         )
     parts = []
     for number, described in enumerate(card["parts"]):
-        known = pool or folder / described["pool"]["folder"]
+        known = pool or recorded(folder, described["pool"]["folder"])
         if not known.exists():
             raise NextlongError(f"The pool of {folder} is not at {known} any more.", "Name where it is now with --pool.")
         hint = "Name the right one with --pool, or make the export again."
         opened = right_pool(known, described["pool"]["id"], folder, hint)
         config = validated(DatasetConfig, described["config"], where=str(folder / dataset_layout.DESCRIPTION))
         session = Session(
-            folder=folder / described["dataset"]["folder"],
+            folder=recorded(folder, described["dataset"]["folder"]),
             pool_folder=opened.folder,
             pool_id=opened.id,
             tokenizer=spec,
