@@ -15,12 +15,13 @@ import xxhash
 from nextlong.config import EncoderConfig
 from nextlong.embedding.cache import built_once, is_built
 from nextlong.embedding.protocol import Vectors
+from nextlong.embedding.wordpiece import flat_tokenizer
 from nextlong.errors import NextlongError, UsageError
 
 # Goes into the fingerprint; raise it when a vector changes.
 _VERSION = 1
 
-# Texts tokenised at once: bounds memory (a token id is a Python integer for a moment) and keeps all cores busy.
+# Texts tokenised at once: bounds memory, and keeps all cores busy.
 _BATCH = 512
 
 
@@ -38,31 +39,20 @@ class StaticEncoder:
         """
         self.name = config.name
         if model:
-            static = _load(model)
-            if config.dimensions is not None and config.dimensions > static.embedding.shape[1]:
+            table, tokenizer = _load(model)
+            if config.dimensions is not None and config.dimensions > table.shape[1]:
                 raise UsageError(
-                    f"The static model {model} has {static.embedding.shape[1]} dimensions, fewer than {config.dimensions}."
+                    f"The static model {model} has {table.shape[1]} dimensions, fewer than {config.dimensions}."
                 )
         else:
-            static = _load(str(distilled_folder(config.dimensions)))
-        table = np.asarray(static.embedding, dtype=np.float32)[:, : config.dimensions]
-        # A model with a quantised vocabulary shares rows among tokens and weighs them apart; here it is spelled out.
-        mapping = getattr(static, "token_mapping", None)
-        weights = getattr(static, "weights", None)
-        if mapping is not None:
-            table = table[mapping]
-        if weights is not None:
-            table = table * np.asarray(weights, dtype=np.float32)[:, None]
-        if static.unk_token_id is not None:
-            table = table.copy()
-            table[static.unk_token_id] = 0
-        self._table = np.ascontiguousarray(table)
-        self._tokenizer: Any = static.tokenizer
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+            table, tokenizer = _load_distilled(distilled_folder(config.dimensions))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenize = flat_tokenizer(tokenizer)
+        self._table = np.ascontiguousarray(table[:, : config.dimensions])
         self.dimensions = int(self._table.shape[1])
         content = xxhash.xxh3_64(self._table.tobytes())
-        content.update(self._tokenizer.to_str().encode())
+        content.update(tokenizer.to_str().encode())
         self.fingerprint = f"static-{_VERSION}-{content.hexdigest()}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -72,13 +62,11 @@ class StaticEncoder:
         sums = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for start in range(0, len(texts), _BATCH):
             batch = list(texts[start : start + _BATCH])
-            ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
-            lengths = np.array([len(row) for row in ids], dtype=np.int64)
-            columns = np.fromiter((token for row in ids for token in row), dtype=np.int32, count=int(lengths.sum()))
+            ids, starts = self._tokenize(batch)
+            lengths = np.diff(starts)
             # Tokens times table as a sparse product: one pass, each row summed in text order, whatever the other rows are.
-            shares = np.repeat(1 / np.maximum(lengths, 1), lengths).astype(np.float32)
-            starts = np.concatenate([[0], np.cumsum(lengths)])
-            counts = csr_matrix((shares, columns, starts), shape=(len(batch), len(self._table)))
+            shares = np.repeat((1 / np.maximum(lengths, 1)).astype(np.float32), lengths)
+            counts = csr_matrix((shares, ids, starts), shape=(len(batch), len(self._table)))
             sums[start : start + len(batch)] = counts @ self._table
         return sums
 
@@ -114,13 +102,33 @@ def _cache_name(width: int) -> str:
     return f"static-{distillation.VERSION}-{width}-{PUBLISHED_SHA256[:16]}"
 
 
-def _load(model: str) -> Any:
+def _load_distilled(folder: Path) -> tuple[Vectors, Any]:
+    """Table and tokenizer that this package wrote; without model2vec, whose import takes longer than all the rest."""
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
+
+    return load_file(folder / "model.safetensors")["embeddings"].astype(np.float32), Tokenizer.from_file(
+        str(folder / "tokenizer.json")
+    )
+
+
+def _load(model: str) -> tuple[Vectors, Any]:
+    """Table and tokenizer of a model2vec folder or name; a token that is not known has a row of zeros."""
     try:
         from model2vec import StaticModel
 
-        return StaticModel.from_pretrained(str(Path(model).expanduser()))
+        static: Any = StaticModel.from_pretrained(str(Path(model).expanduser()))
     except Exception as error:  # model2vec lets every library's own errors through
         raise NextlongError(
             f"Cannot load the static model {model}: {error}",
             "Give a model2vec folder, or a Hugging Face name that can be reached.",
         ) from error
+    table = np.array(static.embedding, dtype=np.float32)
+    # A model with a quantised vocabulary shares rows among tokens and weighs them apart; here it is spelled out.
+    if (mapping := getattr(static, "token_mapping", None)) is not None:
+        table = table[mapping]
+    if (weights := getattr(static, "weights", None)) is not None:
+        table *= np.asarray(weights, dtype=np.float32)[:, None]
+    if static.unk_token_id is not None:
+        table[static.unk_token_id] = 0
+    return table, static.tokenizer
