@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ TOKENIZE = flat_tokenizer(TOKENIZER)
 def listed(texts, tokenize=TOKENIZE):
     ids, starts = tokenize(texts)
     assert ids.dtype == np.int32 and starts.dtype == np.int64 and len(starts) == len(texts) + 1
-    return [ids[start:end].tolist() for start, end in zip(starts, starts[1:], strict=False)]
+    return [ids[start:end].tolist() for start, end in pairwise(starts)]
 
 
 def expected(texts):

@@ -26,9 +26,9 @@ _REMEMBERED_WORDS = 1 << 16
 _PANEL = (
     "The quick-brown fox's 1,234.5 unaffable jumps; CreateFileW(NULL, 0x1F) -> snake_case!",
     "tab\tnew\nline\x0bvertical\x0cfeed\r\x1c\x1f\x85\xa0\u2003\u3000\u200b\ufeff\x00\ufffd\x7f\xad\u2028end",
-    "É é e\u0301 ß ẞ İ ı ſ ŒUVRE Ångström \u0345\u0327 ﬁ Ａ１ ΑΣ Ωά ς Привет",
+    "É é e\u0301 ß ẞ İ ı ſ ŒUVRE Ångström \u0345\u0327 ﬁ Ａ１ ΑΣ Ωά ς Привет",  # noqa: RUF001
     "中文 mixed漢字かな한국어 ｶﾞ 日本。「本」 हिन्दी ไทย עברית العربية",
-    "😀👨\u200d👩\u200d👧🏽 ‘quotes’ “too” — … • ™ ½ x² $€£ ^`~|<=>+",
+    "😀👨\u200d👩\u200d👧🏽 ‘quotes’ “too” — … • ™ ½ x² $€£ ^`~|<=>+",  # noqa: RUF001
     "[CLS] a[SEP]b [MASK][PAD] [UNK] [sep] [ SEP ]",
     "x" * 100 + " " + "y" * 101 + " " + "é" * 120,
     "",
@@ -50,9 +50,11 @@ def flat_tokenizer(tokenizer: Any) -> FlatTokenizer:
         return np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(starts[-1])), starts
 
     fast = _nanotokenizer(tokenizer)
-    if fast is None or not all(map(np.array_equal, fast(_PANEL), slow(_PANEL))):
-        return slow
-    return fast
+    return fast if fast is not None and _same(fast(_PANEL), slow(_PANEL)) else slow
+
+
+def _same(one: tuple[Ids, Starts], other: tuple[Ids, Starts]) -> bool:
+    return np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
 
 
 def _nanotokenizer(tokenizer: Any) -> FlatTokenizer | None:
