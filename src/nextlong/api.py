@@ -11,7 +11,7 @@ from nextlong.dataset import layout
 from nextlong.dataset.describe import load_dataset_card
 from nextlong.dataset.synthesize import check_request, synthesize_from
 from nextlong.errors import UsageError
-from nextlong.execution.local import LocalExecutor
+from nextlong.execution.executor import make_executor
 from nextlong.execution.object_path import can_hold_folder, located
 from nextlong.execution.progress import Progress, Quiet
 from nextlong.execution.run import PLAN
@@ -30,6 +30,8 @@ def build_pool(
     *,
     recipe: str | Path | None = None,
     workers: int | None = None,
+    executor: str = "local",
+    ray_address: str | None = None,
     overwrite: bool = False,
     strict: bool = False,
     progress: Progress | None = None,
@@ -41,7 +43,8 @@ def build_pool(
         inputs: files, folders, patterns, URLs, ``hf:NAME`` or ``demo``.
         out: the pool's folder.
         recipe: a recipe file whose ``pool`` section is the base.
-        workers: processes; None for all cores.
+        workers: the most processes at once; None for all cores.
+        executor, ray_address: what runs the work: see :func:`~nextlong.execution.executor.make_executor`.
         overwrite: do again what depends on a changed configuration or corpus.
         strict: make a bad row fatal.
         progress: where to show it; None shows nothing.
@@ -56,7 +59,8 @@ def build_pool(
     """
     paths = [inputs] if isinstance(inputs, str | Path) else inputs
     config = pool_config(base_recipe(recipe), [str(path) for path in paths], sections)
-    return build(config, located(out), LocalExecutor(workers), progress or Quiet(), overwrite, strict)
+    shown = progress or Quiet()
+    return build(config, located(out), make_executor(executor, workers, ray_address, shown.say), shown, overwrite, strict)
 
 
 def synthesize(
@@ -65,6 +69,8 @@ def synthesize(
     *,
     recipe: str | Path | None = None,
     workers: int | None = None,
+    executor: str = "local",
+    ray_address: str | None = None,
     overwrite: bool = False,
     strict: bool = False,
     progress: Progress | None = None,
@@ -77,7 +83,8 @@ def synthesize(
         source: a pool, its folder, or a corpus as for :func:`build_pool`.
         out: the dataset's folder.
         recipe: a recipe file; its ``dataset`` section is the base (and its ``pool`` section, if a pool is made).
-        workers: processes; None for all cores.
+        workers: the most processes at once; None for all cores.
+        executor, ray_address: what runs the work: see :func:`~nextlong.execution.executor.make_executor`.
         overwrite: do again what depends on a changed configuration.
         strict: make a bad row fatal, if a pool is made.
         progress: where to show it; None shows nothing.
@@ -99,8 +106,19 @@ def synthesize(
     shown = progress or Quiet()
     out = located(out)
     check_request(config, out)
-    made = _pool_of(source, out, recipe, workers, overwrite, strict, shown, pool or {})
-    synthesize_from(made, config, out, LocalExecutor(workers), shown, overwrite)
+    made = _pool_of(
+        source,
+        out,
+        pool or {},
+        recipe=recipe,
+        workers=workers,
+        executor=executor,
+        ray_address=ray_address,
+        overwrite=overwrite,
+        strict=strict,
+        progress=shown,
+    )
+    synthesize_from(made, config, out, make_executor(executor, workers, ray_address, shown.say), shown, overwrite)
     return load_dataset_card(out)
 
 
@@ -109,6 +127,8 @@ def export(
     out: str | Path,
     *,
     workers: int | None = None,
+    executor: str = "local",
+    ray_address: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
     **keys: Any,
@@ -118,7 +138,8 @@ def export(
     Args:
         dataset: its folder.
         out: the export's folder.
-        workers: processes; None for all cores.
+        workers: the most processes at once; None for all cores.
+        executor, ray_address: what runs the work: see :func:`~nextlong.execution.executor.make_executor`.
         overwrite: do again what depends on a changed configuration.
         progress: where to show it; None shows nothing.
         **keys: ``format``, ``length``, ``tokenizer``, ``dtype``, ``merge``, ``license``: see
@@ -134,7 +155,8 @@ def export(
     >>> export("data-64k", "packed", length="512K", format="mds")["counts"]  # doctest: +SKIP
     """
     request = export_request(located(dataset), export_config(keys))
-    build_export(request, located(out), LocalExecutor(workers), progress or Quiet(), overwrite)
+    shown = progress or Quiet()
+    build_export(request, located(out), make_executor(executor, workers, ray_address, shown.say), shown, overwrite)
     return load_dataset_card(out)
 
 
@@ -144,6 +166,8 @@ def mix(
     *,
     recipe: str | Path | None = None,
     workers: int | None = None,
+    executor: str = "local",
+    ray_address: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
     **keys: Any,
@@ -154,7 +178,8 @@ def mix(
         parts: folder → weight, or folders, each alone or as ``FOLDER:WEIGHT``; empty takes those of the recipe.
         out: the mix's folder.
         recipe: a recipe file whose ``mix`` section is the base.
-        workers: processes; None for all cores.
+        workers: the most processes at once; None for all cores.
+        executor, ray_address: what runs the work: see :func:`~nextlong.execution.executor.make_executor`.
         overwrite: do again what depends on a changed configuration.
         progress: where to show it; None shows nothing.
         **keys: ``length``, ``tokens``, ``seed``, ``format``, ``dtype``, ``merge``, ``license``: see
@@ -170,7 +195,8 @@ def mix(
     >>> mix({"data-512k": 1, "data-64k": 2}, "mixed", length="512K", format="mds")["counts"]  # doctest: +SKIP
     """
     request = mix_request(mix_config(recipe, parts, keys))
-    build_export(request, located(out), LocalExecutor(workers), progress or Quiet(), overwrite)
+    shown = progress or Quiet()
+    build_export(request, located(out), make_executor(executor, workers, ray_address, shown.say), shown, overwrite)
     return load_dataset_card(out)
 
 
@@ -178,6 +204,8 @@ def verify(
     path: str | Path,
     *,
     workers: int | None = None,
+    executor: str = "local",
+    ray_address: str | None = None,
     progress: Progress | None = None,
     pool: str | Path | None = None,
     tokenizer: str | None = None,
@@ -186,7 +214,8 @@ def verify(
 
     Args:
         path: its folder.
-        workers: processes; None for all cores.
+        workers: the most processes at once; None for all cores.
+        executor, ray_address: what runs the work: see :func:`~nextlong.execution.executor.make_executor`.
         progress: where to show it; None shows nothing.
         pool: of a dataset whose pool was moved, where it is now.
         tokenizer: of a dataset whose tokenizer was moved, where it is now.
@@ -194,9 +223,9 @@ def verify(
     Raises:
         NextlongError: there is nothing finished to verify.
     """
-    return verify_path(
-        located(path), LocalExecutor(workers), progress or Quiet(), located(pool) if pool else None, tokenizer
-    )
+    shown = progress or Quiet()
+    runs = make_executor(executor, workers, ray_address, shown.say)
+    return verify_path(located(path), runs, shown, located(pool) if pool else None, tokenizer)
 
 
 def base_recipe(recipe: str | Path | None) -> Recipe:
@@ -275,12 +304,8 @@ def is_pool(path: str | Path) -> bool:
 def _pool_of(
     source: str | Path | Sequence[str | Path] | Pool,
     out: Path,
-    recipe: str | Path | None,
-    workers: int | None,
-    overwrite: bool,
-    strict: bool,
-    progress: Progress,
     sections: dict[str, dict[str, Any]],
+    **run: Any,
 ) -> Pool:
     if isinstance(source, Pool):
         return source
@@ -292,13 +317,5 @@ def _pool_of(
                 "Give these options to `nextlong index`.",
             )
         return Pool(located(paths[0]))
-    return build_pool(
-        paths,
-        out / layout.POOL,
-        recipe=recipe,
-        workers=workers,
-        overwrite=overwrite,
-        strict=strict,
-        progress=progress,
-        **sections,
-    )
+    given: dict[str, Any] = {**run, **sections}
+    return build_pool(paths, out / layout.POOL, **given)

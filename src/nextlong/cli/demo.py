@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +31,8 @@ def demo(
     ] = None,
     encoder: options.Encoder = None,
     workers: options.Workers = None,
+    executor: options.Executor = "local",
+    ray_address: options.RayAddress = None,
     overwrite: options.Overwrite = False,
     quiet: options.QuietOption = False,
     as_json: options.JsonOption = False,
@@ -42,7 +44,8 @@ def demo(
         progress.say(f"Training a byte-level BPE of {_VOCABULARY_SIZE:,} tokens on Python's documentation")
         train_byte_level_bpe((document.text for document in demo_documents()), _VOCABULARY_SIZE, folder)
     sections = options.given({"encoder": {"name": encoder}})
-    pool = nextlong.build_pool("demo", out / "pool", workers=workers, overwrite=overwrite, progress=progress, **sections)
+    runs: dict[str, Any] = {"workers": workers, "executor": executor, "ray_address": ray_address, "progress": progress}
+    pool = nextlong.build_pool("demo", out / "pool", overwrite=overwrite, **runs, **sections)
     data = out / "data"
     card = nextlong.synthesize(
         pool,
@@ -51,11 +54,10 @@ def demo(
         tokens=tokens,
         tokenizer=tokenizer or str(folder),
         license="PSF-2.0",  # that of Python's documentation
-        workers=workers,
         overwrite=overwrite,
-        progress=progress,
+        **runs,
     )
-    report = nextlong.verify(data, workers=workers, progress=progress)
+    report = nextlong.verify(data, **runs)
     if as_json:
         typer.echo(json.dumps({"pool": pool.description, "dataset": card, "verified": report.ok}))
     elif not quiet:

@@ -48,6 +48,8 @@ def export(
     merge: options.Merge = None,
     license: License = None,
     workers: options.Workers = None,
+    executor: options.Executor = "local",
+    ray_address: options.RayAddress = None,
     overwrite: options.Overwrite = False,
     plan: options.Plan = False,
     quiet: options.QuietOption = False,
@@ -68,7 +70,16 @@ def export(
         print_plan(export_request(dataset, export_config(keys)), out, console())
         return
     progress = options.shown(quiet, as_json)
-    card = nextlong.export(dataset, out, workers=workers, overwrite=overwrite, progress=progress, **keys)
+    card = nextlong.export(
+        dataset,
+        out,
+        workers=workers,
+        executor=executor,
+        ray_address=ray_address,
+        overwrite=overwrite,
+        progress=progress,
+        **keys,
+    )
     print_result(out, card, quiet, as_json)
 
 

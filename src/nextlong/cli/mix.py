@@ -47,6 +47,8 @@ def mix(
     merge: options.Merge = None,
     license: License = None,
     workers: options.Workers = None,
+    executor: options.Executor = "local",
+    ray_address: options.RayAddress = None,
     overwrite: options.Overwrite = False,
     plan: options.Plan = False,
     quiet: options.QuietOption = False,
@@ -68,5 +70,5 @@ def mix(
         print_plan(mix_request(mix_config(recipe, parts or [], keys)), out, console())
         return
     progress = options.shown(quiet, as_json)
-    run: dict[str, Any] = {"workers": workers, "overwrite": overwrite, "progress": progress}
-    print_result(out, nextlong.mix(parts or [], out, recipe=recipe, **run, **keys), quiet, as_json)
+    runs: dict[str, Any] = {"workers": workers, "executor": executor, "ray_address": ray_address, "overwrite": overwrite}
+    print_result(out, nextlong.mix(parts or [], out, recipe=recipe, progress=progress, **runs, **keys), quiet, as_json)

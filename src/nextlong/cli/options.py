@@ -93,7 +93,21 @@ Merge = Annotated[
     ),
 ]
 
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes. (default: one a core)", rich_help_panel=_RUN)]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="The most processes at once. (default: one a core)", rich_help_panel=_RUN)
+]
+Executor = Annotated[
+    str,
+    typer.Option("--executor", help="What runs the work: local, this machine; or ray, a Ray cluster.", rich_help_panel=_RUN),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        help="The Ray cluster: HOST:PORT, or auto. (default: $RAY_ADDRESS, else one is started on this machine)",
+        rich_help_panel=_RUN,
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Do again what depends on a changed configuration.", rich_help_panel=_RUN)
 ]

@@ -26,11 +26,21 @@ def verify(
     ] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Where the dataset's tokenizer is now, if it was moved.")] = None,
     workers: options.Workers = None,
+    executor: options.Executor = "local",
+    ray_address: options.RayAddress = None,
     quiet: options.QuietOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Read everything again and prove that it is what it should be."""
-    report = nextlong.verify(path, workers=workers, progress=options.shown(quiet, as_json), pool=pool, tokenizer=tokenizer)
+    report = nextlong.verify(
+        path,
+        workers=workers,
+        executor=executor,
+        ray_address=ray_address,
+        progress=options.shown(quiet, as_json),
+        pool=pool,
+        tokenizer=tokenizer,
+    )
     if as_json:
         typer.echo(json.dumps({**dataclasses.asdict(report), "ok": report.ok}))
     elif not quiet or not report.ok:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from nextlong.errors import UsageError
 from nextlong.execution.progress import Advance
 
 Result = TypeVar("Result")
@@ -20,11 +22,13 @@ class Needs:
         model: a worker loads something for the first task that is worth keeping for the next ones.
         gpu: a worker computes on a GPU where it has one. Then ``workers`` counts those that share this machine's GPU; on a
             cluster each worker gets a GPU of its own, as many as there are.
+        shared: a file that every worker must see as this process does, else it would work in another folder.
     """
 
     workers: int | None = None
     model: bool = False
     gpu: bool = False
+    shared: Path | None = None
 
 
 ANY_WORKER = Needs()
@@ -54,3 +58,37 @@ class Executor(Protocol):
             NextlongError: a worker process was killed; whatever a call raises.
         """
         ...
+
+
+EXECUTORS = ("local", "ray")
+
+
+def make_executor(
+    name: str = "local",
+    workers: int | None = None,
+    ray_address: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Executor:
+    """The executor of a name.
+
+    Args:
+        name: ``local``, processes on this machine; or ``ray``, a Ray cluster.
+        workers: the most at once; None for as many as there are processors.
+        ray_address: of the cluster: ``HOST:PORT`` or ``auto``; None for that in ``RAY_ADDRESS``, else Ray is started here.
+        say: told what happens to the cluster.
+
+    Raises:
+        UsageError: no such executor, or an address for one that has none.
+        NextlongError: Ray is not installed, or the cluster cannot be used.
+    """
+    if name not in EXECUTORS:
+        raise UsageError(f"Unknown executor `{name}`.", f"It is one of {', '.join(EXECUTORS)}.")
+    if name == "ray":
+        from nextlong.execution.ray_cluster import RayExecutor
+
+        return RayExecutor(workers, ray_address, say)
+    if ray_address is not None:
+        raise UsageError("Only the executor `ray` has an address.", "Give --executor ray as well.")
+    from nextlong.execution.local import LocalExecutor
+
+    return LocalExecutor(workers)
