@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import xxhash
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nextlong.errors import UsageError
+from nextlong.plain_yaml import load_yaml
 from nextlong.sizes import Count, Length
 
 
@@ -278,8 +278,8 @@ def load_recipe(path: str | Path) -> Recipe:
         UsageError: the file cannot be read, is no YAML mapping, or has an unknown key or a value of the wrong kind.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = load_yaml(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise UsageError(f"Cannot read the recipe {path}: {error}") from error
     if not isinstance(content, dict):
         raise UsageError(f"The recipe {path} is not a mapping with the sections `pool`, `dataset` or `mix`.")

@@ -11,6 +11,7 @@ from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow, write_arrow
 from nextlong.execution.files import atomic, read_json, read_yaml, write_json, write_yaml
 from nextlong.pool.catalog import save_array
+from nextlong.records import UNIT_SCHEMA
 
 
 @contextmanager
@@ -99,6 +100,6 @@ def test_damaged_descriptions_name_the_file(tmp_path, read, content):
 def test_a_damaged_arrow_file_names_itself(tmp_path, content):
     (tmp_path / "a.arrow").write_bytes(content)
     with pytest.raises(NextlongError, match=r"a\.arrow is missing or damaged"):
-        open_arrow(tmp_path / "a.arrow")
+        open_arrow(tmp_path / "a.arrow", UNIT_SCHEMA)
     with pytest.raises(NextlongError, match=r"none\.arrow is missing or damaged"):
-        open_arrow(tmp_path / "none.arrow")
+        open_arrow(tmp_path / "none.arrow", UNIT_SCHEMA)

@@ -13,8 +13,9 @@ from cli_runs import run_cli
 from exported import LONG_ROWS, SHORT_ROWS, flip_a_byte, forge_receipts, small_shards
 
 import nextlong
-from nextlong.execution.arrow import open_arrow, write_arrow
+from nextlong.execution.arrow import write_arrow
 from nextlong.execution.files import read_description, write_description
+from nextlong.exporting.gather import open_gathered
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,7 @@ def test_changed_rows_are_found(mix, change, words):
 
 def edit_gathered(folder, change):
     path = min((folder / "gathered").iterdir())
-    batch = open_arrow(path)
+    batch = open_gathered(path)
     rows = batch.to_pylist()
     change(rows)
     changed = pa.RecordBatch.from_pylist(rows, schema=batch.schema)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
-import yaml
 from rich.console import Console
 
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.object_path import located
 from nextlong.execution.progress import Progress, Quiet, Shown, printable
+from nextlong.plain_yaml import load_yaml
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -171,8 +171,8 @@ def parsed(assignments: list[str]) -> dict[str, Any]:
         if name in result:
             raise UsageError(f"--option {name} is given twice.", "Give each name once.")
         try:
-            result[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            result[name] = load_yaml(value)
+        except ValueError as error:
             raise UsageError(f"--option {each} has a value that cannot be read: {error}") from error
     return result
 

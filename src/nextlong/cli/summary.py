@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,9 +14,11 @@ from nextlong.dataset import layout
 from nextlong.dataset.describe import pool_folder
 from nextlong.execution.progress import printable
 from nextlong.execution.run import read_metrics
+from nextlong.execution.tables import read_table
 from nextlong.mining.filters import REASONS
 from nextlong.pool.layout import REJECTS
 from nextlong.pool.pool import Pool
+from nextlong.records import SEQUENCE_SCHEMA
 from nextlong.sizes import format_bytes, format_count, format_length, format_seconds
 
 # The outline shows the first and the last of a group's negatives, so that similarity by rank is seen.
@@ -139,7 +140,9 @@ def print_stages(folder: Path, console: Console) -> None:
 
 def print_outline(folder: Path, card: dict[str, Any], console: Console) -> None:
     """The first sequence: which chunk of which document stands where, in which role, how similar."""
-    tables = (pq.read_table(path).slice(0, 1) for path in sorted((folder / layout.SEQUENCES).glob("*.parquet")))
+    tables = (
+        read_table(path, SEQUENCE_SCHEMA).slice(0, 1) for path in sorted((folder / layout.SEQUENCES).glob("*.parquet"))
+    )
     # In paper mode all sequences of a file may have been discarded.
     sequence = next(table.to_pylist()[0] for table in tables if table.num_rows)
     pool = Pool(pool_folder(folder, card))

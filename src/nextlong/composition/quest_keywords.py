@@ -129,7 +129,7 @@ def open_keywords(pool: Pool, derived: Derived) -> tuple[pa.Array, Ordinals]:
         NextlongError: they are not there, or damaged.
     """
     folder = derived.folder(pool)
-    lists = [open_arrow(folder / f"{shard}.arrow").column("keywords") for shard in pool.shards]
+    lists = [open_arrow(folder / f"{shard}.arrow", KEYWORD_SCHEMA).column("keywords") for shard in pool.shards]
     counts = np.concatenate([part.value_lengths().to_numpy() for part in lists])
     flat = pa.concat_arrays([part.flatten().cast(pa.large_string()) for part in lists])
     return flat, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

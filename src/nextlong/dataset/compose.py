@@ -19,6 +19,7 @@ from nextlong.dataset import layout
 from nextlong.dataset.mine import read_neighbours
 from nextlong.execution.files import atomic
 from nextlong.execution.progress import advance
+from nextlong.execution.tables import read_table
 from nextlong.execution.tasks import Outcome
 from nextlong.mining.filters import REASONS
 from nextlong.records import SEQUENCE_SCHEMA
@@ -147,7 +148,7 @@ def _usage(files: tuple[tuple[Path, str], ...]) -> Counter[int]:
     if files[: len(known)] != known:
         known, total = (), Counter()
     for path, _ in files[len(known) :]:
-        spans = pq.read_table(path, columns=["spans"]).column("spans").combine_chunks().flatten()
+        spans = read_table(path, SEQUENCE_SCHEMA, ["spans"]).column("spans").combine_chunks().flatten()
         negatives = spans.filter(pa.compute.equal(spans.field("role"), "negative"))
         total.update(negatives.field("chunk").to_pylist())
     _COUNTED_FILES = files, total

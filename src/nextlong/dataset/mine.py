@@ -41,7 +41,7 @@ def mine(session: Session, batch: str, units: list[Unit]) -> Outcome:
 
 def read_neighbours(path: Path) -> list[Neighbours]:
     """What :func:`mine` found, a unit after the other."""
-    batch = open_arrow(path)
+    batch = open_arrow(path, NEIGHBOUR_SCHEMA)
     roots, metas = batch.column("root").to_numpy(), batch.column("meta_chunk").to_numpy()
     starts = np.flatnonzero(np.concatenate([[True], roots[1:] != roots[:-1], [True]])).tolist()
     result = []

@@ -53,7 +53,7 @@ def _fields(unit: Unit) -> tuple[object, ...]:
 
 def read_units(path: Path) -> list[Unit]:
     """What :func:`plan` wrote."""
-    batch = open_arrow(path)
+    batch = open_arrow(path, UNIT_SCHEMA)
     documents = batch.column("documents")
     others = zip(*(batch.column(name).to_pylist() for name in UNIT_SCHEMA.names[1:]), strict=True)
     return [Unit(documents[row].values.to_numpy(), *other) for row, other in enumerate(others)]

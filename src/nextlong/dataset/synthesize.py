@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from nextlong.composition.fill import chunks_of
 from nextlong.composition.method import Method, Unit
@@ -17,14 +16,17 @@ from nextlong.config import DatasetConfig, config_hash
 from nextlong.dataset import compose, layout, mine, plan, write
 from nextlong.dataset.describe import describe
 from nextlong.errors import UsageError
+from nextlong.execution.arrays import load_array
 from nextlong.execution.executor import ANY_WORKER, Executor, Needs
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed, refuse_foreign
+from nextlong.execution.tables import read_table
 from nextlong.execution.tasks import Receipt, Task
 from nextlong.formats.registry import check_merge, token_dtype
 from nextlong.formats.shards import write_all
 from nextlong.pool.derived import derive
 from nextlong.pool.pool import Ordinals, Pool
+from nextlong.records import SEQUENCE_SCHEMA
 from nextlong.tokenization.fill import fill
 from nextlong.tokenization.tokenizer import Tokenizer, load_tokenizer
 
@@ -225,12 +227,13 @@ class _Synthesis:
 
     def _wanted_chunks(self, mined: Sequence[Receipt]) -> Ordinals:
         folder = self.run.folder / layout.WANTED
-        return np.unique(np.concatenate([np.load(folder / f"{receipt.name}.npy") for receipt in mined]))
+        return np.unique(np.concatenate([load_array(folder / f"{receipt.name}.npy", np.int64) for receipt in mined]))
 
     def _used_chunks(self, composed: Sequence[Receipt]) -> Ordinals:
         folder = self.run.folder / layout.SEQUENCES
         used = [
-            write.used_chunks(pq.read_table(folder / f"{receipt.name}.parquet", columns=["spans"])) for receipt in composed
+            write.used_chunks(read_table(folder / f"{receipt.name}.parquet", SEQUENCE_SCHEMA, ["spans"]))
+            for receipt in composed
         ]
         return np.unique(np.concatenate(used))
 

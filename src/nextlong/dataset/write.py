@@ -5,23 +5,23 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nextlong.composition.session import Session
 from nextlong.composition.tokens import ChunkTokens
 from nextlong.dataset import layout
 from nextlong.execution.progress import advance
+from nextlong.execution.tables import read_table
 from nextlong.execution.tasks import Outcome
 from nextlong.formats.registry import token_dtype
 from nextlong.formats.shards import write_shard
-from nextlong.records import ROW_SCHEMA
+from nextlong.records import ROW_SCHEMA, SEQUENCE_SCHEMA
 
 VERSION = 2
 
 
 def write(session: Session, batch: str) -> Outcome:
     """Write the rows of ``sequences/<batch>.parquet`` to ``tokens/<batch>`` with the format's suffixes."""
-    table = pq.read_table(session.folder / layout.SEQUENCES / f"{batch}.parquet")
+    table = read_table(session.folder / layout.SEQUENCES / f"{batch}.parquet", SEQUENCE_SCHEMA)
     tokens = ChunkTokens(session)
     spans = table.column("spans").combine_chunks()
     chunks = spans.flatten().field("chunk").to_numpy()

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from nextlong.errors import NextlongError
 from nextlong.execution.files import atomic
+
+_REMAKE = "Delete it and run the command that made it again: only it is remade."
 
 
 def write_arrow(path: Path, batch: pa.RecordBatch) -> None:
@@ -21,15 +26,58 @@ def write_arrow(path: Path, batch: pa.RecordBatch) -> None:
         writer.write_batch(batch)
 
 
-def open_arrow(path: Path) -> pa.RecordBatch:
+def open_arrow(path: Path, schema: pa.Schema) -> pa.RecordBatch:
     """Memory-map what :func:`write_arrow` wrote.
 
+    Offsets are looked at, since Arrow itself would follow them out of the file; values stay on disk until they are used.
+
+    Args:
+        path: the file.
+        schema: what it must hold.
+
     Raises:
-        NextlongError: the file is missing or damaged.
+        NextlongError: the file is missing or damaged, or holds something else.
     """
     try:
-        return pa.ipc.open_file(pa.memory_map(os.fspath(path))).get_batch(0)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise NextlongError(
-            f"{path} is missing or damaged: {error}.", "Delete it and run the command that made it again: only it is remade."
-        ) from error
+        batch = pa.ipc.open_file(pa.memory_map(os.fspath(path))).get_batch(0)
+        batch.validate()
+    except (OSError, pa.ArrowException, MemoryError) as error:
+        raise NextlongError(f"{path} is missing or damaged: {error}.", _REMAKE) from error
+    if not batch.schema.equals(schema):
+        raise NextlongError(f"{path} is damaged: it has other columns than {', '.join(schema.names)}.", _REMAKE)
+    for name, column in zip(schema.names, batch.columns, strict=True):
+        if not _is_sound(column):
+            raise NextlongError(f"{path} is damaged: offsets of the column {name} lead out of it.", _REMAKE)
+    return batch
+
+
+def strings(column: pa.Array, path: Path) -> list[str]:
+    """The texts of a column of a file that :func:`open_arrow` opened.
+
+    Raises:
+        NextlongError: one is no UTF-8, so the file is damaged.
+    """
+    try:
+        found: list[str] = column.to_pylist()
+    except UnicodeDecodeError as error:
+        raise NextlongError(f"{path} is damaged: a text in it is no UTF-8.", _REMAKE) from error
+    return found
+
+
+def _is_sound(array: pa.Array) -> bool:
+    """Whether there are no nulls, and all offsets ascend, from the first, which Arrow has checked, to the last."""
+    if array.null_count:
+        return False
+    kind = array.type
+    if pa.types.is_struct(kind):
+        return all(_is_sound(array.field(place)) for place in range(kind.num_fields))
+    wide = pa.types.is_large_string(kind) or pa.types.is_large_list(kind)
+    if not (wide or pa.types.is_string(kind) or pa.types.is_list(kind)):
+        return True
+    if len(array):
+        size: npt.DTypeLike = np.int64 if wide else np.int32
+        every: npt.NDArray[np.integer[Any]] = np.frombuffer(array.buffers()[1], size, array.offset + len(array) + 1)
+        offsets = every[array.offset :]
+        if offsets[0] < 0 or (offsets[1:] < offsets[:-1]).any():
+            return False
+    return _is_sound(array.values) if pa.types.is_list(kind) or pa.types.is_large_list(kind) else True

@@ -17,6 +17,7 @@ import yaml
 from nextlong.errors import NextlongError
 from nextlong.execution.object_path import is_stored, on_this_machine
 from nextlong.execution.object_store import TEMPORARY_SUFFIX
+from nextlong.plain_yaml import load_yaml
 
 _READ_BYTES = 1 << 22
 
@@ -100,7 +101,9 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except RecursionError:
+        raise NextlongError(f"{path} is damaged: it is nested too deeply.", _REMAKE) from None
+    except ValueError as error:  # no JSON, no UTF-8, a number of too many digits
         raise NextlongError(f"{path} is damaged: {error}.", _REMAKE) from error
 
 
@@ -117,8 +120,8 @@ def read_yaml(path: Path) -> Any:
         NextlongError: the file is damaged.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        return load_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise NextlongError(f"{path} is damaged: {error}.", _REMAKE) from error
 
 
@@ -134,7 +137,11 @@ def read_description(path: Path, *keys: str) -> dict[str, Any]:
         NextlongError: the file is damaged or was edited, or lacks one of ``keys``.
     """
     content = mapping(read_yaml(path), path, "checksum", *keys)
-    if content.pop("checksum") != _checksum_of(content):
+    try:
+        intact = content.pop("checksum") == _checksum_of(content)
+    except TypeError:  # YAML has values and keys that JSON has not
+        intact = False
+    if not intact:
         raise NextlongError(f"{path} is damaged or was edited.", _REMAKE)
     return content
 
@@ -154,6 +161,28 @@ def mapping(content: Any, path: Path, *keys: str) -> dict[str, Any]:
     if lacking := [key for key in keys if key not in content]:
         raise NextlongError(f"{path} is damaged: it has no `{lacking[0]}`.", _REMAKE)
     return content
+
+
+def plain_name(name: object, path: Path) -> str:
+    """``name``, which was read from ``path``, if it is the name of a file and leads nowhere else.
+
+    Raises:
+        NextlongError: it is not, so the file is damaged or was edited.
+    """
+    if isinstance(name, str) and name.isprintable() and "/" not in name and name not in ("", ".", ".."):
+        return name
+    raise NextlongError(f"{path} is damaged or was edited: {name!r} is no name of a file.", _REMAKE)
+
+
+def plain_path(name: object, path: Path) -> str:
+    """``name``, which was read from ``path``, if it is a path below a folder, of plain names with ``/`` between them.
+
+    Raises:
+        NextlongError: it is not, so the file is damaged or was edited.
+    """
+    if isinstance(name, str):
+        return "/".join(plain_name(part, path) for part in name.split("/"))
+    raise NextlongError(f"{path} is damaged or was edited: {name!r} is no path.", _REMAKE)
 
 
 def remove_leftovers(folder: Path, inside: Sequence[str] = ()) -> None:

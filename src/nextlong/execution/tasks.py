@@ -11,11 +11,12 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nextlong.execution.files import checksum, mapping, read_json, write_json
+from nextlong.errors import NextlongError
+from nextlong.execution.files import checksum, mapping, plain_path, read_json, write_json
 
 RECEIPTS = "receipts"
 
@@ -81,11 +82,30 @@ class Receipt:
         return {path: entry["checksum"] for path, entry in self.outputs.items()}
 
 
-_RECEIPT_FIELDS = tuple(each.name for each in fields(Receipt))
+_RECEIPT_FIELDS: dict[str, type] = {
+    "stage": str,
+    "name": str,
+    "config": str,
+    "inputs": dict,
+    "outputs": dict,
+    "rows": int,
+    "info": dict,
+    "seconds": float,
+    "peak_memory": int,
+}
 
 
 def _read_receipt(path: Path) -> Receipt:
     content = mapping(read_json(path), path, *_RECEIPT_FIELDS)
+    wrong = [name for name, kind in _RECEIPT_FIELDS.items() if not isinstance(content[name], kind)]
+    for output, entry in () if wrong else content["outputs"].items():
+        plain_path(output, path)
+        known = mapping(entry, path, "checksum", "bytes")
+        if not (isinstance(known["checksum"], str) and isinstance(known["bytes"], int)):
+            wrong.append("outputs")
+    if wrong or (content["stage"], content["name"]) != (path.parent.name, path.stem):
+        what = f"`{wrong[0]}` is of another kind" if wrong else "it is the receipt of another task"
+        raise NextlongError(f"{path} is damaged or was edited: {what}.", "Delete it and run the command that made it again.")
     return Receipt(**{name: content[name] for name in _RECEIPT_FIELDS})
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from nextlong.config import config_hash
 from nextlong.dataset import layout as dataset_layout
 from nextlong.errors import NextlongError
-from nextlong.execution.arrow import open_arrow
 from nextlong.execution.executor import Executor
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed, refuse_foreign
@@ -140,7 +139,7 @@ class _Export:
 
     def _order(self, source: Source, files: int) -> Ordinals:
         """The positions of a part's sequences that can be used, in the order in which rows take them."""
-        batches = [open_arrow(layout.gathered_path(self.run.folder, source.number, name)) for name in source.files]
+        batches = [gather.open_gathered(layout.gathered_path(self.run.folder, source.number, name)) for name in source.files]
         fits = np.concatenate([batch.column("fits").to_numpy(zero_copy_only=False) for batch in batches])
         places = np.flatnonzero(fits)
         if self.request.seed is None:
@@ -152,7 +151,7 @@ class _Export:
     def _nothing_fits(self) -> NextlongError:
         (source,) = self.request.sources
         session = source.session
-        batches = [open_arrow(layout.gathered_path(self.run.folder, 0, name)) for name in source.files]
+        batches = [gather.open_gathered(layout.gathered_path(self.run.folder, 0, name)) for name in source.files]
         tokens = np.concatenate([batch.column("tokens").to_numpy() for batch in batches])
         around = len(session.bos) + len(session.eos)
         most, lowest_tenth = int(tokens.max()) + around, int(np.quantile(tokens, 0.1, method="lower")) + around

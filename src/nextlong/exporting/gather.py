@@ -9,21 +9,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from nextlong.composition.session import Session
 from nextlong.composition.tokens import ChunkTokens
 from nextlong.dataset import layout as dataset_layout
 from nextlong.dataset.write import used_chunks
 from nextlong.errors import NextlongError
-from nextlong.execution.arrow import write_arrow
+from nextlong.execution.arrow import open_arrow, write_arrow
 from nextlong.execution.files import atomic, checksum
 from nextlong.execution.progress import advance
+from nextlong.execution.tables import read_table
 from nextlong.execution.tasks import Outcome
 from nextlong.exporting import layout
 from nextlong.exporting.parts import Source
 from nextlong.pool.pool import Ordinals
-from nextlong.records import SPAN_TYPE
+from nextlong.records import SEQUENCE_SCHEMA, SPAN_TYPE
 
 VERSION = 1
 STAGE = "gather"
@@ -89,7 +89,16 @@ def read_sequences(source: Source, name: str) -> pa.Table:
             f"{path} is {'not what its receipt says' if path.exists() else 'missing'}.",
             "Delete it and run the command that made the dataset again.",
         )
-    return pq.read_table(path, columns=["id", "method", "spans"])
+    return read_table(path, SEQUENCE_SCHEMA, ["id", "method", "spans"])
+
+
+def open_gathered(path: Path) -> pa.RecordBatch:
+    """What :func:`gather` wrote, memory-mapped.
+
+    Raises:
+        NextlongError: it is missing or damaged.
+    """
+    return open_arrow(path, GATHERED_SCHEMA)
 
 
 def chunks_of(source: Source, name: str) -> Ordinals:

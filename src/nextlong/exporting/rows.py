@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 from nextlong.composition.tokens import ChunkTokens
 from nextlong.dataset import layout as dataset_layout
 from nextlong.errors import NextlongError
-from nextlong.execution.arrow import open_arrow
 from nextlong.execution.files import atomic
 from nextlong.execution.progress import advance
+from nextlong.execution.tables import read_table
 from nextlong.execution.tasks import Outcome
 from nextlong.exporting import layout
-from nextlong.exporting.gather import spans_of
+from nextlong.exporting.gather import open_gathered, spans_of
 from nextlong.exporting.parts import Source
 from nextlong.formats.registry import token_dtype
 from nextlong.formats.shards import write_shard
@@ -112,7 +112,7 @@ def _taken_sequences(folder: Path, sources: Sequence[Source], ends: Sequence[Ord
         for file in np.unique(files).tolist():
             chosen = here[files == file]
             rows = ordinals[chosen] - (ends[part][file - 1] if file else 0)
-            batch = open_arrow(layout.gathered_path(folder, part, names[file]))
+            batch = open_gathered(layout.gathered_path(folder, part, names[file]))
             tables.append(pa.Table.from_batches([batch]).take(pa.array(rows)))
             places.append(chosen)
     order = np.argsort(np.concatenate(places), kind="stable")
@@ -129,7 +129,7 @@ def write(folder: Path, name: str, sources: Sequence[Source], format: str, dtype
         format: the format's name.
         dtype: what was asked for.
     """
-    table = pq.read_table(folder / layout.ROWS / f"{name}.parquet")
+    table = read_table(folder / layout.ROWS / f"{name}.parquet", ROW_SCHEMA)
     part_of = {source.name: source for source in sources} if len(sources) > 1 else {}
     tokens_of = {source.name: ChunkTokens(source.session) for source in sources}
     tokens: list[Tokens] = []

@@ -16,9 +16,10 @@ import xxhash
 
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow, write_arrow
-from nextlong.execution.files import atomic, mapping, read_json, write_json
+from nextlong.execution.files import atomic, mapping, plain_name, read_json, write_json
 from nextlong.execution.tasks import Outcome
 from nextlong.pool import layout
+from nextlong.records import DOCUMENT_SCHEMA
 
 VERSION = 1
 
@@ -43,7 +44,7 @@ def catalog(folder: Path, shards: list[str]) -> Outcome:
     keys: list[npt.NDArray[np.uint64]] = []
     table = []
     for shard in shards:
-        documents = open_arrow(folder / layout.DOCUMENTS / f"{shard}.arrow")
+        documents = open_arrow(folder / layout.DOCUMENTS / f"{shard}.arrow", DOCUMENT_SCHEMA)
         counts = documents.column("chunks").to_numpy().astype(np.int64)
         table.append({"name": shard, "documents": documents.num_rows, "chunks": int(counts.sum())})
         chunk_counts.append(counts)
@@ -87,9 +88,8 @@ def _repeated_ids(folder: Path, table: list[dict[str, int | str]], keys: npt.NDA
     def row(ordinal: int) -> dict[str, object]:
         shard = int(np.searchsorted(ends, ordinal, side="right"))
         local = ordinal - (int(ends[shard - 1]) if shard else 0)
-        fields: dict[str, object] = (
-            open_arrow(folder / layout.DOCUMENTS / f"{table[shard]['name']}.arrow").slice(local, 1).to_pylist()[0]
-        )
+        batch = open_arrow(folder / layout.DOCUMENTS / f"{table[shard]['name']}.arrow", DOCUMENT_SCHEMA)
+        fields: dict[str, object] = batch.slice(local, 1).to_pylist()[0]
         return fields
 
     def taken(identity: str) -> bool:
@@ -136,4 +136,8 @@ def read_shard_table(folder: Path) -> list[dict[str, Any]]:
     table = read_json(path)
     if not isinstance(table, list) or not table:
         raise NextlongError(f"{path} is damaged: it is no list of shards.", "Delete it and run `nextlong index` again.")
-    return [mapping(entry, path, "name", "documents", "chunks") for entry in table]
+    for entry in table:
+        plain_name(mapping(entry, path, "name", "documents", "chunks")["name"], path)
+        if not all(isinstance(entry[name], int) and entry[name] >= 0 for name in ("documents", "chunks")):
+            raise NextlongError(f"{path} is damaged: a count is no number.", "Delete it and run `nextlong index` again.")
+    return table

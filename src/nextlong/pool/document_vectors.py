@@ -11,6 +11,7 @@ import numpy as np
 from nextlong.config import IndexConfig, config_hash
 from nextlong.embedding.vectors import to_unit_float16
 from nextlong.errors import NextlongError
+from nextlong.execution.arrays import load_array
 from nextlong.execution.files import atomic, mapping, read_json, write_json
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Ledger, Outcome, Task
@@ -46,7 +47,7 @@ def mean_vectors(pool_folder: Path, pool_id: str, shard: int, folder: Path) -> O
     """Write ``<shard>.npy``: float16 ``(documents, dimensions)``; a zero row for a document without any vector."""
     pool = open_pool(pool_folder, pool_id)
     name = pool.shards[shard]
-    chunks = np.load(pool.folder / layout.VECTORS / f"{name}.npy", mmap_mode="r")
+    chunks = load_array(pool.folder / layout.VECTORS / f"{name}.npy", np.float16, 2)
     own = pool.documents_in(shard)
     starts = pool.first_chunk[own.start : own.stop] - pool.shard_start(shard)
     # The direction of the sum is that of the mean. Sums of float16 numbers are exact in float64, in any order.

@@ -18,6 +18,7 @@ from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
 from nextlong.pool import layout
 from nextlong.pool.catalog import save_array
+from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA
 
 VERSION = 1
 
@@ -41,7 +42,7 @@ def fit(folder: Path, shards: list[tuple[str, int]], encoder: EncoderConfig) -> 
         first = 0
         for name, count in shards:
             rows = wanted[(wanted >= first) & (wanted < first + count)] - first
-            texts = open_arrow(folder / layout.CHUNKS / f"{name}.arrow").column("text")
+            texts = open_arrow(folder / layout.CHUNKS / f"{name}.arrow", CHUNK_SCHEMA).column("text")
             yield from (texts[int(row)].as_py() for row in rows)
             first += count
 
@@ -71,9 +72,9 @@ def embed(folder: Path, shard: str, config: EncoderConfig, fitted: Path | None) 
         NextlongError: a vector holds NaN or infinity; names the chunk.
     """
     encoder = _encoder(config, fitted, checksum(fitted) if fitted else "")
-    chunks = open_arrow(folder / layout.CHUNKS / f"{shard}.arrow")
+    chunks = open_arrow(folder / layout.CHUNKS / f"{shard}.arrow", CHUNK_SCHEMA)
     texts = chunks.column("text")
-    documents = open_arrow(folder / layout.DOCUMENTS / f"{shard}.arrow")
+    documents = open_arrow(folder / layout.DOCUMENTS / f"{shard}.arrow", DOCUMENT_SCHEMA)
 
     def name_of(row: int) -> str:
         document = documents.slice(chunks.column("document")[row].as_py(), 1).to_pylist()[0]

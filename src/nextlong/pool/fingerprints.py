@@ -12,6 +12,7 @@ from nextlong.execution.tasks import Outcome
 from nextlong.mining.copies import fingerprints
 from nextlong.pool import layout
 from nextlong.pool.catalog import save_array
+from nextlong.records import CHUNK_SCHEMA
 
 VERSION = 2
 
@@ -24,7 +25,7 @@ def fingerprint(folder: Path, shard: str) -> Outcome:
     The signatures keep the low 16 bits of each hash: two different ones agree by chance once in 65,536 rows, which moves
     an estimate of Jaccard similarity by less than 0.0001, and it halves what lies on disk.
     """
-    texts = open_arrow(folder / layout.CHUNKS / f"{shard}.arrow").column("text")
+    texts = open_arrow(folder / layout.CHUNKS / f"{shard}.arrow", CHUNK_SCHEMA).column("text")
     keys, parts = [], []
     for start in range(0, len(texts), _BATCH):
         batch = texts.slice(start, _BATCH).to_pylist()

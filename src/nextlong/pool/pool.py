@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from nextlong.config import PoolConfig, validated
 from nextlong.errors import NextlongError
-from nextlong.execution.arrow import open_arrow
+from nextlong.execution.arrays import load_array
+from nextlong.execution.arrow import open_arrow, strings
 from nextlong.execution.files import read_description
 from nextlong.execution.object_path import last_change, located
 from nextlong.execution.run import PLAN
@@ -22,7 +23,8 @@ from nextlong.index.ivf import IvfReport
 from nextlong.index.protocol import Index
 from nextlong.index.vectors import VectorShards
 from nextlong.pool import layout
-from nextlong.pool.catalog import read_shard_table
+from nextlong.pool.catalog import REPEATED_SCHEMA, read_shard_table
+from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA
 
 Ordinals = npt.NDArray[np.int64]
 
@@ -60,10 +62,18 @@ class Pool:
         self.shards: list[str] = [entry["name"] for entry in table]
         self._chunk_ends = np.cumsum([entry["chunks"] for entry in table])
         self._document_ends = np.cumsum([entry["documents"] for entry in table])
-        self.first_chunk: Ordinals = np.load(folder / layout.CATALOG / "first_chunk.npy", mmap_mode="r")
-        self.keys: npt.NDArray[np.uint64] = np.load(folder / layout.CATALOG / "keys.npy", mmap_mode="r")
+        self.first_chunk: Ordinals = load_array(folder / layout.CATALOG / "first_chunk.npy", np.int64)
+        self.keys: npt.NDArray[np.uint64] = load_array(folder / layout.CATALOG / "keys.npy", np.uint64)
         self.documents = len(self.keys)
-        self.chunks = int(self.first_chunk[-1])
+        self.chunks = int(self._chunk_ends[-1])
+        if (self.documents, self.documents + 1) != (self._document_ends[-1], len(self.first_chunk)) or (
+            self.first_chunk[0],
+            self.first_chunk[-1],
+        ) != (0, self.chunks):
+            raise NextlongError(
+                f"{folder / layout.CATALOG} is damaged: its files do not belong together.",
+                "Delete it and run `nextlong index` again.",
+            )
         self._batches: dict[Path, pa.RecordBatch] = {}
 
     @property
@@ -89,8 +99,8 @@ class Pool:
         result: list[str] = [""] * len(ordinals)
         for shard, places in self.by_shard(ordinals):
             rows = ordinals[places] - self.shard_start(shard)
-            taken = self._chunk_batch(shard).column("text").take(pa.array(rows)).to_pylist()
-            for place, text in zip(places.tolist(), taken, strict=True):
+            taken = self._chunk_batch(shard).column("text").take(pa.array(rows))
+            for place, text in zip(places.tolist(), strings(taken, self._chunk_path(shard)), strict=True):
                 result[place] = text
         return result
 
@@ -141,14 +151,16 @@ class Pool:
             places = np.flatnonzero(shards == shard)
             first = int(self._document_ends[shard - 1]) if shard else 0
             column = self._document_batch(shard).column("id").take(pa.array(documents[places] - first))
-            for place, identity in zip(places.tolist(), column.to_pylist(), strict=True):
+            path = self.folder / layout.DOCUMENTS / f"{self.shards[shard]}.arrow"
+            for place, identity in zip(places.tolist(), strings(column, path), strict=True):
                 result[place] = self._repeated.get(int(documents[place]), identity)
         return result
 
     @cached_property
     def _repeated(self) -> dict[int, str]:
-        batch = open_arrow(self.folder / layout.CATALOG / "repeated.arrow")
-        return dict(zip(batch.column("document").to_pylist(), batch.column("id").to_pylist(), strict=True))
+        path = self.folder / layout.CATALOG / "repeated.arrow"
+        batch = open_arrow(path, REPEATED_SCHEMA)
+        return dict(zip(batch.column("document").to_pylist(), strings(batch.column("id"), path), strict=True))
 
     @cached_property
     def vectors(self) -> VectorShards:
@@ -180,23 +192,33 @@ class Pool:
 
     @cached_property
     def _fold_keys(self) -> list[npt.NDArray[np.uint64]]:
-        return [np.load(self.folder / layout.FINGERPRINTS / f"{shard}.keys.npy", mmap_mode="r") for shard in self.shards]
+        return [load_array(self.folder / layout.FINGERPRINTS / f"{shard}.keys.npy", np.uint64) for shard in self.shards]
 
     @cached_property
     def _signatures(self) -> list[npt.NDArray[np.uint16]]:
         return [
-            np.load(self.folder / layout.FINGERPRINTS / f"{shard}.signatures.npy", mmap_mode="r") for shard in self.shards
+            load_array(self.folder / layout.FINGERPRINTS / f"{shard}.signatures.npy", np.uint16, 2) for shard in self.shards
         ]
 
     def _chunk_batch(self, shard: int) -> pa.RecordBatch:
-        return self._open(self.folder / layout.CHUNKS / f"{self.shards[shard]}.arrow")
+        return self._open(self._chunk_path(shard), CHUNK_SCHEMA, self.shard_size(shard))
+
+    def _chunk_path(self, shard: int) -> Path:
+        return self.folder / layout.CHUNKS / f"{self.shards[shard]}.arrow"
 
     def _document_batch(self, shard: int) -> pa.RecordBatch:
-        return self._open(self.folder / layout.DOCUMENTS / f"{self.shards[shard]}.arrow")
+        path = self.folder / layout.DOCUMENTS / f"{self.shards[shard]}.arrow"
+        return self._open(path, DOCUMENT_SCHEMA, len(self.documents_in(shard)))
 
-    def _open(self, path: Path) -> pa.RecordBatch:
+    def _open(self, path: Path, schema: pa.Schema, rows: int) -> pa.RecordBatch:
         if path not in self._batches:
-            self._batches[path] = open_arrow(path)
+            batch = open_arrow(path, schema)
+            if batch.num_rows != rows:
+                raise NextlongError(
+                    f"{path} is damaged: it has {batch.num_rows:,} rows, not {rows:,}.",
+                    "Delete it and run `nextlong index` again.",
+                )
+            self._batches[path] = batch
         return self._batches[path]
 
 

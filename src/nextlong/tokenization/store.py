@@ -125,7 +125,7 @@ class TokenStore:
             size = self._pool.shard_size(shard)
             parts, part_of, place_in = [], np.full(size, -1, dtype=np.int32), np.zeros(size, dtype=np.int64)
             for number, path in enumerate(self.parts(shard)):
-                batch = open_arrow(path)
+                batch = open_arrow(path, TOKEN_SCHEMA)
                 tokens = batch.column("tokens")
                 rows = batch.column("row").to_numpy()
                 part_of[rows], place_in[rows] = number, np.arange(len(rows))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from nextlong.composition.method import Method
 from nextlong.composition.registry import make_method, method_class, method_options
@@ -20,7 +19,9 @@ from nextlong.dataset.describe import load_dataset_card, pool_folder, right_pool
 from nextlong.errors import NextlongError
 from nextlong.execution.executor import Executor
 from nextlong.execution.progress import Progress, advance
+from nextlong.execution.tables import count_rows, read_rows
 from nextlong.formats.protocol import WrittenRow
+from nextlong.records import SEQUENCE_SCHEMA
 from nextlong.tokenization.tokenizer import load_tokenizer
 from nextlong.verification.figures import figure_failures
 from nextlong.verification.files import verify_files
@@ -71,7 +72,7 @@ def verify_dataset(
         return report  # what is damaged cannot be read further
     names = sorted(path.stem for path in (folder / layout.SEQUENCES).glob("*.parquet"))
     card = load_dataset_card(folder)
-    sizes = {name: pq.read_metadata(folder / layout.SEQUENCES / f"{name}.parquet").num_rows for name in names}
+    sizes = {name: count_rows(folder / layout.SEQUENCES / f"{name}.parquet", SEQUENCE_SCHEMA) for name in names}
     groups = shard_groups(folder / layout.TOKENS, session.config.format, sizes, executor.workers)
     with progress.stage("rows", card["counts"]["sequences"], "sequences") as show:
         shards = [shard for group in executor.map(_seen, [(session, group) for group in groups], show) for shard in group]
@@ -121,7 +122,7 @@ def _seen(session: Session, group: list[Shard]) -> list[_Seen]:
 def _seen_in(session: Session, method: Method, written: Written) -> _Seen:
     sequences = session.folder / layout.SEQUENCES / f"{written.shard.name}.parquet"
     shard = _Seen()
-    for number, sequence in enumerate(_sequences(sequences)):
+    for number, sequence in enumerate(read_rows(sequences, SEQUENCE_SCHEMA, 16)):
         row = next(written.rows, None)
         where = f"{written.path}, row {written.before + number} ({sequence['id']})"
         if row is None or row.id not in (None, sequence["id"]):
@@ -161,12 +162,6 @@ def _failures(session: Session, method: Method, sequence: dict[str, Any], writte
     yield from row_failures(session, method, row)
     if own:
         yield from token_failures(session, row)
-
-
-def _sequences(path: Path) -> Iterator[dict[str, Any]]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=16):
-            yield from batch.to_pylist()
 
 
 def _failures_over_all(session: Session, shards: list[_Seen], counts: dict[str, int]) -> Iterator[Failure]:

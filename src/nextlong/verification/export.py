@@ -9,19 +9,20 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from nextlong.composition.method import Method
 from nextlong.composition.session import Session
 from nextlong.dataset import layout as dataset_layout
 from nextlong.dataset.describe import load_dataset_card
-from nextlong.execution.arrow import open_arrow
 from nextlong.execution.executor import Executor
 from nextlong.execution.progress import Progress, advance
+from nextlong.execution.tables import read_rows, read_table
 from nextlong.exporting import layout
+from nextlong.exporting.gather import open_gathered
 from nextlong.exporting.order import whole_weights
 from nextlong.exporting.rows import borders
 from nextlong.formats.protocol import WrittenRow
+from nextlong.records import ROW_SCHEMA
 from nextlong.verification.export_parts import (
     MOST_FAILURES_PER_SHARD,
     POSITIONS,
@@ -75,7 +76,7 @@ def verify_export(
         report.failures += [one for found in executor.map(source_failures, arguments, show) for one in found]
     names = sorted(path.stem for path in (folder / layout.ROWS).glob("*.parquet"))
     tables = [
-        pq.read_table(folder / layout.ROWS / f"{name}.parquet", columns=["id", "domain", "sequences"]) for name in names
+        read_table(folder / layout.ROWS / f"{name}.parquet", ROW_SCHEMA, ["id", "domain", "sequences"]) for name in names
     ]
     rows = [row for table in tables for row in table.to_pylist()]
     report.failures += _failures_over_all(folder, card, parts, gathered, rows)
@@ -208,7 +209,7 @@ def _shard_failures(
     rows = folder / layout.ROWS / f"{written.shard.name}.parquet"
     number_of = _number_of(card, parts)
     failures: list[Failure] = []
-    for number, row in enumerate(_each(rows)):
+    for number, row in enumerate(read_rows(rows, ROW_SCHEMA, 4)):
         found = next(written.rows, None)
         where = f"{written.path}, row {written.before + number} ({row['id']})"
         if found is None or found.id not in (None, row["id"]):
@@ -221,12 +222,6 @@ def _shard_failures(
     if next(written.rows, None) is not None:
         failures.append(Failure(str(written.path), f"it has more rows than {layout.ROWS}/, up to {rows}"))
     return failures
-
-
-def _each(path: Path) -> Iterator[dict[str, Any]]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=4):
-            yield from batch.to_pylist()
 
 
 def _row_failures(
@@ -264,7 +259,7 @@ def _shifted(span: dict[str, Any], by: int) -> dict[str, Any]:
 
 
 def _gathered_spans(path: Path, row: int) -> list[dict[str, Any]]:
-    return cast(list[dict[str, Any]], open_arrow(path).column("spans")[row].as_py())
+    return cast(list[dict[str, Any]], open_gathered(path).column("spans")[row].as_py())
 
 
 def _sequence_failures(

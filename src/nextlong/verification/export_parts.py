@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, validated
 from nextlong.dataset import layout as dataset_layout
 from nextlong.dataset.describe import load_dataset_card, right_pool
 from nextlong.errors import NextlongError
-from nextlong.execution.arrow import open_arrow
 from nextlong.execution.object_path import recorded
 from nextlong.execution.progress import advance
+from nextlong.execution.tables import read_table
 from nextlong.execution.tasks import Ledger
 from nextlong.exporting import layout
 from nextlong.exporting.gather import STAGE as GATHER
+from nextlong.exporting.gather import open_gathered
+from nextlong.records import SEQUENCE_SCHEMA
 from nextlong.tokenization.tokenizer import load_tokenizer
 from nextlong.verification.report import Failure
 
@@ -121,7 +121,7 @@ def gathered_of(folder: Path, part: ExportPart) -> Gathered:
     files = sorted((folder / layout.GATHERED).glob(f"{part.number:02d}-*.arrow"))
     found = Gathered(files, [outputs[str(path.relative_to(folder))] for path in files])
     for number, path in enumerate(found.files):
-        batch = open_arrow(path)
+        batch = open_gathered(path)
         ids, fits = batch.column("id").to_pylist(), batch.column("fits").to_pylist()
         found.place |= {identity: (number, row) for row, identity in enumerate(ids)}
         found.order += [identity for identity, fit in zip(ids, fits, strict=True) if fit]
@@ -143,10 +143,10 @@ def source_failures(part: ExportPart, path: Path) -> list[Failure]:
     name = path.stem.split("-", 1)[1]
     source = part.dataset / dataset_layout.SEQUENCES / f"{name}.parquet"
     try:
-        own = pq.read_table(source, columns=["id", "method", "spans"]).to_pylist()
-    except (OSError, pa.ArrowInvalid) as error:
-        return [Failure(str(source), f"it cannot be read ({error}): verify {part.dataset}")]
-    batch = open_arrow(path)
+        own = read_table(source, SEQUENCE_SCHEMA, ["id", "method", "spans"]).to_pylist()
+    except NextlongError as error:
+        return [Failure(str(source), f"it cannot be read ({error.message}): verify {part.dataset}")]
+    batch = open_gathered(path)
     found = batch.to_pylist()
     if [sequence["id"] for sequence in own] != [sequence["id"] for sequence in found]:
         return [Failure(str(path), f"its sequences are not those of {source}")]

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from nextlong.execution.arrow import open_arrow
+from nextlong.execution.arrays import load_array
+from nextlong.execution.arrow import open_arrow, strings
 from nextlong.execution.executor import Executor
 from nextlong.execution.progress import Progress, advance
 from nextlong.mining.copies import fold_key
 from nextlong.pool import layout
 from nextlong.pool.pool import Pool
+from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA
 from nextlong.verification.files import verify_files
 from nextlong.verification.report import Failure, Report
 
@@ -47,9 +49,9 @@ def verify_pool(folder: Path, executor: Executor, progress: Progress) -> Report:
 
 def _shard_failures(folder: Path, shard: str) -> list[Failure]:
     path = folder / layout.CHUNKS / f"{shard}.arrow"
-    chunks = open_arrow(path)
-    documents = open_arrow(folder / layout.DOCUMENTS / f"{shard}.arrow")
-    counts = documents.column("chunks").to_numpy()
+    chunks = open_arrow(path, CHUNK_SCHEMA)
+    documents = open_arrow(folder / layout.DOCUMENTS / f"{shard}.arrow", DOCUMENT_SCHEMA)
+    texts, counts = strings(chunks.column("text"), path), documents.column("chunks").to_numpy()
     expected_documents = np.repeat(np.arange(len(counts)), counts)
     starts = np.repeat(np.cumsum(counts) - counts, counts)
     failures = []
@@ -57,25 +59,25 @@ def _shard_failures(folder: Path, shard: str) -> list[Failure]:
         failures.append(Failure(str(path), "chunks do not belong to the documents that the documents shard counts"))
     elif not np.array_equal(chunks.column("position").to_numpy(), np.arange(chunks.num_rows) - starts):
         failures.append(Failure(str(path), "positions of chunks have gaps"))
-    blank = [row for row, text in enumerate(chunks.column("text").to_pylist()) if not text.strip()]
+    blank = [row for row, text in enumerate(texts) if not text.strip()]
     if blank:
         failures.append(Failure(f"{path}, row {blank[0]}", "the chunk is blank"))
     vectors_path = folder / layout.VECTORS / f"{shard}.npy"
-    vectors = np.load(vectors_path, mmap_mode="r")
+    vectors = load_array(vectors_path, np.float16, 2)
     lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
     wrong = np.flatnonzero(~((np.abs(lengths - 1) < _LENGTH_TOLERANCE) | (lengths == 0)))
     if len(vectors) != chunks.num_rows:
         failures.append(Failure(str(vectors_path), f"{len(vectors)} vectors for {chunks.num_rows} chunks"))
     elif len(wrong):
         failures.append(Failure(f"{vectors_path}, row {wrong[0]}", f"the vector's length is {lengths[wrong[0]]}, not 1"))
-    failures += _fingerprint_failures(folder, shard, chunks.column("text").to_pylist())
+    failures += _fingerprint_failures(folder, shard, texts)
     advance(1)
     return failures
 
 
 def _fingerprint_failures(folder: Path, shard: str, texts: list[str]) -> list[Failure]:
     keys_path, signatures_path = (folder / layout.FINGERPRINTS / f"{shard}.{kind}.npy" for kind in ("keys", "signatures"))
-    keys = np.load(keys_path)
+    keys = load_array(keys_path, np.uint64)
     expected = np.array([fold_key(text) for text in texts], dtype=np.uint64)
     failures = []
     if len(keys) != len(texts):
@@ -83,7 +85,7 @@ def _fingerprint_failures(folder: Path, shard: str, texts: list[str]) -> list[Fa
     elif (keys != expected).any():
         row = int(np.flatnonzero(keys != expected)[0])
         failures.append(Failure(f"{keys_path}, row {row}", "the fingerprint is not that of the chunk's text"))
-    signatures = np.load(signatures_path, mmap_mode="r")
+    signatures = load_array(signatures_path, np.uint16, 2)
     if len(signatures) != len(texts):
         failures.append(Failure(str(signatures_path), f"{len(signatures)} fingerprints for {len(texts)} chunks"))
     return failures

@@ -1,0 +1,40 @@
+"""NumPy files that are read back: only numbers of the expected kind, never pickled objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from nextlong.errors import NextlongError
+
+
+def load_array(
+    path: Path, dtype: npt.DTypeLike, dimensions: int = 1, mapped: bool = True, hint: str = ""
+) -> npt.NDArray[Any]:
+    """An array that :func:`~nextlong.pool.catalog.save_array` wrote.
+
+    Args:
+        path: the ``.npy`` file.
+        dtype: what its elements must be.
+        dimensions: how many axes it must have.
+        mapped: memory-map it, instead of reading it.
+        hint: what to do if it cannot be used; empty for the usual advice.
+
+    Raises:
+        NextlongError: the file is missing, damaged, or holds something else.
+    """
+    hint = hint or "Delete it and run the command that made it again: only it is remade."
+    mode: Literal["r"] | None = "r" if mapped else None
+    try:
+        array = np.load(path, mmap_mode=mode, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise NextlongError(f"{path} is missing.", hint) from error
+    except Exception as error:  # a damaged header is evaluated as Python's literals, and fails as anything
+        raise NextlongError(f"{path} is damaged: {error}.", hint) from error
+    if not isinstance(array, np.ndarray) or array.dtype != np.dtype(dtype) or array.ndim != dimensions:
+        what = f"{array.dtype} of {array.ndim} dimensions" if isinstance(array, np.ndarray) else "an archive"
+        raise NextlongError(f"{path} is damaged: it holds {what}, not {np.dtype(dtype)} of {dimensions}.", hint)
+    return array
