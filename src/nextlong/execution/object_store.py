@@ -162,7 +162,7 @@ def _beside(place: Place) -> Path:
 
 def upload(file: Path, place: Place) -> None:
     """Write a file as an object, in one piece, and make it the mirror's copy. Other readers see the old or the new one."""
-    with explained(place):
+    with explained(place, writes=True):
         _store(place.protocol).put_file(str(file), place.key)
     info = look(place)
     if info is None or info["size"] != file.stat().st_size:
@@ -172,7 +172,7 @@ def upload(file: Path, place: Place) -> None:
 
 def create(place: Place, content: bytes) -> bool:
     """Write a small object if there is none of that name; whether it was written. Of several processes one succeeds."""
-    with explained(place):
+    with explained(place, writes=True):
         try:
             _store(place.protocol).pipe_file(place.key, content, mode="create")
         except FileExistsError:
@@ -182,7 +182,7 @@ def create(place: Place, content: bytes) -> bool:
 
 def write(place: Place, content: bytes) -> None:
     """Write a small object."""
-    with explained(place):
+    with explained(place, writes=True):
         _store(place.protocol).pipe_file(place.key, content)
 
 
@@ -243,13 +243,15 @@ def _store(protocol: str) -> Any:
 
 
 @contextmanager
-def explained(place: Place) -> Iterator[None]:
+def explained(place: Place, writes: bool = False) -> Iterator[None]:
     """Errors of a store in words for people. They come from its own libraries and have no common type."""
     try:
         yield
-    except (NextlongError, FileNotFoundError, FileExistsError):
+    except (NextlongError, FileExistsError):
         raise
     except Exception as error:
+        if isinstance(error, FileNotFoundError) and not writes:  # what is written is not there before, but its bucket is
+            raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # this machine's disk: the mirror
             raise
         raise NextlongError(
