@@ -11,6 +11,8 @@ from cli_runs import run_cli
 from small_runs import LENGTH, POOL_OPTIONS, contents, leftovers, receipts, train_tokenizer
 from topical_corpus import topical_documents
 
+from nextlong.index import protocol
+
 ROOTS = 12  # in three batches of small_runs.SHARD_TOKENS
 
 # Of so small a corpus a keyword may have more documents than is usual; one for each document brings most of them together.
@@ -29,6 +31,7 @@ DATASETS: dict[str, tuple[str, ...]] = {
 OVERSAMPLING = 1.3
 _PAPER = f"dataset: {{composition: {{mode: paper, oversampling: {OVERSAMPLING}}}}}\n"
 DOCUMENTS = 200
+SHARD_VECTORS = 400  # so that the pool's index has several shards, and the search is a grid of tasks
 BLANK = 4  # documents without a word, and so without a vector and without a keyword
 
 
@@ -43,6 +46,7 @@ def write_given(folder: Path) -> Path:
     (folder / "paper.yaml").write_text(_PAPER, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(protocol, "SHARD_VECTORS", SHARD_VECTORS)
         result = run_cli(*index(), "--workers", 1)
     assert result.exit_code == 0, result.stderr
     return folder

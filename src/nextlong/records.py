@@ -103,6 +103,15 @@ NEIGHBOUR_SCHEMA = pa.schema(
     ]
 )
 
+# What a task of the search grid finds in one shard of an index, before the shards are merged: for each query as many rows as
+# were asked for, best first; -1 and -inf where the shard holds no more.
+FOUND_SCHEMA = pa.schema(
+    [
+        pa.field("ordinal", pa.int64(), nullable=False),  # of a vector: of a chunk or of a document
+        pa.field("score", pa.float32(), nullable=False),
+    ]
+)
+
 SPAN_TYPE = pa.struct(
     [
         pa.field("role", pa.string(), nullable=False),  # meta, negative or document

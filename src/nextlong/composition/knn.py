@@ -13,6 +13,9 @@ from nextlong.composition.fill import Stream, chunks_of
 from nextlong.composition.method import Draft, Method, Searched, Unit
 from nextlong.composition.roots import draw_order
 from nextlong.errors import NextlongError
+from nextlong.index.protocol import Index
+from nextlong.index.vectors import VectorShards
+from nextlong.mining.nearest import Ask
 from nextlong.mining.neighbours import Neighbours
 from nextlong.pool.derived import Derived
 from nextlong.pool.document_vectors import document_vectors, open_document_vectors
@@ -51,11 +54,20 @@ class Knn(Method):
 
     def search(self, units: Sequence[Unit]) -> Iterator[Searched]:
         """See :class:`~nextlong.composition.method.Method`."""
+        for ask in self.asks(units):
+            for found in self._found(ask):
+                yield Searched(found, chunks_of(self.session, self._forecast(found)))
+
+    def asks(self, units: Sequence[Unit]) -> Iterator[Ask]:
+        """See :class:`~nextlong.composition.method.Method`."""
         roots = np.array([unit.documents[0] for unit in units], dtype=np.int64)
         for start in range(0, len(roots), _BATCH):
             some = roots[start : start + _BATCH]
-            for found in self._found(some, max(self._depth(int(root)) for root in some)):
-                yield Searched(found, chunks_of(self.session, self._forecast(found)))
+            yield self._ask(some, max(self._depth(int(root)) for root in some))
+
+    def searched(self) -> tuple[VectorShards, Index]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        return open_document_vectors(self.session.pool())
 
     def compose(self, unit: Unit, found: Neighbours | None) -> Iterator[Draft]:
         """See :class:`~nextlong.composition.method.Method`."""
@@ -78,7 +90,7 @@ class Knn(Method):
                     f"of {format_length(self.session.config.length)} tokens.",
                     "Ask for a shorter length, or add documents to the corpus.",
                 )
-            (found,) = self._found(np.array([found.root]), max(1, found.depth) * _DEEPER)
+            (found,) = self._found(self._ask(np.array([found.root]), max(1, found.depth) * _DEEPER))
             searches += 1
 
     def failures(self, sequence: dict[str, Any]) -> Iterator[str]:
@@ -94,20 +106,21 @@ class Knn(Method):
             "rows of documents by descending similarity to the first, as the vectors have it": "rows",
         }
 
-    def _found(self, roots: Ordinals, depth: int) -> list[Neighbours]:
+    def _ask(self, roots: Ordinals, depth: int) -> Ask:
+        return Ask(roots, min(depth, self.session.pool().documents))
+
+    def _found(self, ask: Ask) -> list[Neighbours]:
         """The nearest documents of each root. A document stands as its first chunk."""
         pool = self.session.pool()
-        vectors, index = open_document_vectors(pool)
-        scores, ordinals = index.search(vectors.take(roots), min(depth, pool.documents))
+        vectors, index = self.searched()
+        scores, ordinals = self.nearest.find(ask, vectors, index)
         result = []
-        for root, row, score in zip(roots.tolist(), ordinals, scores, strict=True):
+        for root, row, score in zip(ask.rows.tolist(), ordinals, scores, strict=True):
             others = (row >= 0) & (row != root) & (score > -np.inf)
             # A zero vector is like nothing, and its score of 0 means nothing.
             others[others] = vectors.take(row[others]).any(axis=1)
             first = np.array([pool.first_chunk[root]], dtype=np.int64)
-            result.append(
-                Neighbours(root, first, [pool.first_chunk[row[others]]], [score[others]], min(depth, pool.documents))
-            )
+            result.append(Neighbours(root, first, [pool.first_chunk[row[others]]], [score[others]], ask.depth))
         return result
 
     def _documents(self, found: Neighbours) -> Ordinals:

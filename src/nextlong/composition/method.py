@@ -25,6 +25,9 @@ from nextlong.composition.session import Session
 from nextlong.composition.tokens import ChunkTokens
 from nextlong.config import Part
 from nextlong.errors import NextlongError
+from nextlong.index.protocol import Index
+from nextlong.index.vectors import VectorShards
+from nextlong.mining.nearest import Ask, Nearest
 from nextlong.mining.neighbours import Neighbours
 from nextlong.pool.derived import Derived
 from nextlong.pool.pool import Ordinals
@@ -55,7 +58,7 @@ class Searched:
 
     Attributes:
         neighbours: the candidates, best first, as they are kept on disk and handed to :meth:`Method.compose`.
-        forecast: chunk ordinals that the sequences will use, nearly: they are tokenised together, before composing.
+        forecast: chunk ordinals that the sequences will use, nearly, int64: they are tokenised together, before composing.
     """
 
     neighbours: Neighbours
@@ -107,6 +110,7 @@ class Method(ABC):
         tokens: how many tokens chunks have, and joining them.
         documents_passed_over: reason → how many documents :meth:`units` did not use for it.
         usage: how often the sequences made so far use each chunk as a negative; counted only if :attr:`in_order`.
+        nearest: what :meth:`search` and :meth:`compose` should put their questions to.
     """
 
     NAME: ClassVar[str]
@@ -121,6 +125,7 @@ class Method(ABC):
         self.session, self.options, self.tokens = session, options, tokens
         self.documents_passed_over: Counter[str] = Counter()
         self.usage: Counter[int] = Counter()
+        self.nearest = Nearest()
 
     @property
     def in_order(self) -> bool:
@@ -159,7 +164,21 @@ class Method(ABC):
         """
 
     def search(self, units: Sequence[Unit]) -> Iterator[Searched]:
-        """Find candidates for each unit; called only if ``SEARCHES``. Runs in a worker, on a batch of units."""
+        """Find candidates for each unit, in order; called only if ``SEARCHES``. Runs in a worker, on a batch of units.
+
+        A result is written as soon as it is yielded, so that not all need be in memory.
+        """
+        raise NotImplementedError
+
+    def asks(self, units: Sequence[Unit]) -> Iterator[Ask]:
+        """What :meth:`search` will first ask :attr:`nearest` for these units: none unless a method knows.
+
+        Where the index has several shards, a grid of tasks answers this before, so that no machine reads all of the index.
+        """
+        yield from ()
+
+    def searched(self) -> tuple[VectorShards, Index]:
+        """The vectors that the questions of :meth:`asks` are about, and their index."""
         raise NotImplementedError
 
     @abstractmethod

@@ -15,8 +15,11 @@ from nextlong.composition.roots import RootDraw, negatives_in_paper_mode
 from nextlong.config import CompositionConfig, MiningConfig
 from nextlong.errors import NextlongError, UsageError
 from nextlong.index import fusion
+from nextlong.index.protocol import Index
+from nextlong.index.vectors import VectorShards
 from nextlong.mining.filters import OPTIONAL_REASONS, REASONS, Negative, SequenceFilter
-from nextlong.mining.neighbours import Neighbours, find_neighbours, may_hold_more
+from nextlong.mining.nearest import Ask
+from nextlong.mining.neighbours import Neighbours, find_neighbours, first_ask, may_hold_more
 from nextlong.mining.retrieval import open_scorer, words_index
 from nextlong.pool.derived import Derived
 from nextlong.pool.pool import Ordinals
@@ -101,9 +104,20 @@ class Nextlong(Method):
         The forecast runs the selection with these lengths, so that nearly all chunks of the sequences, and hardly any
         others, are tokenised in one go.
         """
-        roots = [int(unit.documents[0]) for unit in units]
-        for start in range(0, len(roots), _BATCH):
-            yield from self._searched(roots[start : start + _BATCH])
+        for roots, depth in self._groups(units):
+            yield from self._searched(roots, depth)
+
+    def asks(self, units: Sequence[Unit]) -> Iterator[Ask]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        for roots, depth in self._groups(units):
+            for some in self._batches(roots, depth):
+                ask = first_ask(self.session.pool(), some, depth, self.session.config.mining)
+                if ask is not None:
+                    yield ask
+
+    def searched(self) -> tuple[VectorShards, Index]:
+        """See :class:`~nextlong.composition.method.Method`."""
+        return self.session.pool().vectors, self.session.pool().index
 
     def compose(self, unit: Unit, found: Neighbours | None) -> Iterator[Draft]:
         """See :class:`~nextlong.composition.method.Method`."""
@@ -154,23 +168,30 @@ class Nextlong(Method):
         return self.session.config.composition.mode == "paper"
 
     def _find(self, roots: Sequence[int], depth: int) -> list[Neighbours]:
-        return find_neighbours(self.session.pool(), roots, depth, self.session.config.mining, self.session.config.seed)
+        config = self.session.config
+        return find_neighbours(self.session.pool(), roots, depth, config.mining, config.seed, self.nearest)
 
-    def _searched(self, roots: list[int]) -> list[Searched]:
-        pool, mining = self.session.pool(), self.session.config.mining
-        done: dict[int, Searched] = {}
-        todo, depth = roots, max(self._depth(root) for root in roots)
-        while todo:
-            short = []
-            for some in self._batches(todo, depth):
-                for found in self._find(some, depth):
-                    forecast = self._forecast(found)
-                    if forecast is None and may_hold_more(pool, found, mining):
-                        short.append(found.root)
-                    else:
-                        done[found.root] = Searched(found, np.array(sorted(forecast or ()), dtype=np.int64))
-            todo, depth = short, depth * _DEEPER
-        return [done[root] for root in roots]
+    def _groups(self, units: Sequence[Unit]) -> Iterator[tuple[list[int], int]]:
+        """Roots that are searched for together, and how deep."""
+        for start in range(0, len(units), _BATCH):
+            roots = [int(unit.documents[0]) for unit in units[start : start + _BATCH]]
+            yield roots, max(self._depth(root) for root in roots)
+
+    def _searched(self, roots: list[int], depth: int) -> Iterator[Searched]:
+        """What is found for each root, in order; at each depth no more than ``_MOST_CANDIDATES`` are held."""
+        for some in self._batches(roots, depth):
+            results = [self._sufficient(found) for found in self._find(some, depth)]
+            short = [root for root, result in zip(some, results, strict=True) if result is None]
+            deeper = self._searched(short, depth * _DEEPER)
+            for result in results:
+                yield result if result is not None else next(deeper)
+
+    def _sufficient(self, found: Neighbours) -> Searched | None:
+        """The candidates with a forecast; None if they do not suffice, and there are more."""
+        forecast = self._forecast(found)
+        if forecast is None and may_hold_more(self.session.pool(), found, self.session.config.mining):
+            return None
+        return Searched(found, np.array(sorted(forecast or ()), dtype=np.int64))
 
     def _batches(self, roots: list[int], depth: int) -> Iterator[list[int]]:
         """Roots whose candidates together are no more than memory should hold."""

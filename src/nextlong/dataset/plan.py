@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from nextlong.composition.method import Unit
 from nextlong.composition.registry import make_method
 from nextlong.composition.session import Session
+from nextlong.config import config_hash
 from nextlong.dataset import layout
 from nextlong.execution.arrow import open_arrow, write_arrow
 from nextlong.execution.tasks import Outcome
@@ -59,14 +60,21 @@ def read_units(path: Path) -> list[Unit]:
     return [Unit(documents[row].values.to_numpy(), *other) for row, other in enumerate(others)]
 
 
+def hash_of(units: Sequence[Unit]) -> str:
+    """Changes with the units of a batch."""
+    return config_hash([[unit.documents.tolist(), unit.sequences, unit.topic, unit.part] for unit in units])
+
+
 def batches(units: list[Unit], sequences: int) -> Iterator[list[Unit]]:
     """Units in order, grouped so that each group gives about so many sequences."""
     batch: list[Unit] = []
+    held = 0
     for unit in units:
         batch.append(unit)
-        if sum(each.sequences for each in batch) >= sequences:
+        held += unit.sequences
+        if held >= sequences:
             yield batch
-            batch = []
+            batch, held = [], 0
     if batch:
         yield batch
 

@@ -13,7 +13,7 @@ from nextlong.composition.method import Method, Unit
 from nextlong.composition.registry import make_method, method_code, method_options, method_version
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, config_hash
-from nextlong.dataset import compose, layout, mine, plan, write
+from nextlong.dataset import compose, layout, mine, plan, search, write
 from nextlong.dataset.describe import describe
 from nextlong.errors import UsageError
 from nextlong.execution.arrays import load_array
@@ -24,6 +24,7 @@ from nextlong.execution.tables import read_table
 from nextlong.execution.tasks import Receipt, Task
 from nextlong.formats.registry import check_merge, token_dtype
 from nextlong.formats.shards import write_all
+from nextlong.mining.nearest import Parts
 from nextlong.pool.derived import derive
 from nextlong.pool.pool import Ordinals, Pool
 from nextlong.records import SEQUENCE_SCHEMA
@@ -180,17 +181,24 @@ class _Synthesis:
     def _mine(self, batches: dict[str, list[Unit]]) -> list[Receipt]:
         """Search, and put into the token store what the sequences will use."""
         if not self.method.SEARCHES:
+            self.run.drop("search", layout.SEARCH)
             documents = [plan.documents_of(units) for units in batches.values()]
             if documents:
                 self._tokenize(chunks_of(self.session, np.concatenate(documents)))
             return []
         version = config_hash(self.version, mine.VERSION)
-        tasks = [
-            Task("mine", batch, mine.mine, (self.session, batch, units), version, {"units": _hash(units)})
-            for batch, units in batches.items()
-        ]
+
+        def task(batch: str, parts: Parts | None) -> Task:
+            units = batches[batch]
+            arguments = (self.session, batch, units, parts)
+            return Task("mine", batch, mine.mine, arguments, version, {"units": plan.hash_of(units)})
+
+        undone = {batch for batch in batches if self.run.ledger.receipt(task(batch, None)) is None}
+        parts = search.search(self.run, self.session, batches, undone, self.version)
+        tasks = [task(batch, parts.get(batch)) for batch in batches]
         needs = Needs(model=True, gpu=True) if self.session.config.mining.scorer else ANY_WORKER
         mined = self.run.stage(tasks, "units", sum(map(len, batches.values())), needs=needs) if tasks else []
+        self.run.drop("search", layout.SEARCH)
         if mined:
             self._tokenize(self._wanted_chunks(mined))
         return mined
@@ -201,7 +209,7 @@ class _Synthesis:
         tasks, receipts, first = [], [], 0
         before: tuple[tuple[Path, str], ...] = ()
         for batch, units in batches.items():
-            inputs = {"units": _hash(units), **found.get(batch, {})}
+            inputs = {"units": plan.hash_of(units), **found.get(batch, {})}
             sequences = sum(unit.sequences for unit in units)
             if self.method.in_order:
                 inputs["before"] = config_hash([check for _, check in before])
@@ -239,7 +247,3 @@ class _Synthesis:
 
     def _tokenize(self, chunks: Ordinals) -> bool:
         return fill(self.run, self.session.pool(), self.session.joiner_arguments, chunks)
-
-
-def _hash(units: Sequence[Unit]) -> str:
-    return config_hash([[unit.documents.tolist(), unit.sequences, unit.topic, unit.part] for unit in units])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,30 @@ _REMAKE = "Delete it and run the command that made it again: only it is remade."
 
 def write_arrow(path: Path, batch: pa.RecordBatch) -> None:
     """Write one record batch as an uncompressed Arrow file, which can be memory-mapped."""
+    write_batches(path, batch.schema, [batch])
+
+
+def write_batches(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    """Write record batches as they come, so that one at a time is in memory; else as :func:`write_arrow`."""
     with (
         atomic(path) as temporary,
         pa.OSFile(os.fspath(temporary), "wb") as sink,
-        pa.ipc.new_file(sink, batch.schema) as writer,
+        pa.ipc.new_file(sink, schema) as writer,
     ):
-        writer.write_batch(batch)
+        for batch in batches:
+            writer.write_batch(batch)
 
 
 def open_arrow(path: Path, schema: pa.Schema) -> pa.RecordBatch:
-    """Memory-map what :func:`write_arrow` wrote.
+    """Memory-map what :func:`write_arrow` wrote; see :func:`open_batches`."""
+    batches = open_batches(path, schema)
+    if len(batches) != 1:
+        raise NextlongError(f"{path} is damaged: it has {len(batches)} record batches, not one.", _REMAKE)
+    return batches[0]
+
+
+def open_batches(path: Path, schema: pa.Schema) -> list[pa.RecordBatch]:
+    """Memory-map what :func:`write_batches` wrote.
 
     Offsets are looked at, since Arrow itself would follow them out of the file; values stay on disk until they are used.
 
@@ -39,16 +54,19 @@ def open_arrow(path: Path, schema: pa.Schema) -> pa.RecordBatch:
         NextlongError: the file is missing or damaged, or holds something else.
     """
     try:
-        batch = pa.ipc.open_file(pa.memory_map(os.fspath(path))).get_batch(0)
-        batch.validate()
+        file = pa.ipc.open_file(pa.memory_map(os.fspath(path)))
+        batches = [file.get_batch(number) for number in range(file.num_record_batches)]
+        for batch in batches:
+            batch.validate()
     except (OSError, pa.ArrowException, MemoryError) as error:
         raise NextlongError(f"{path} is missing or damaged: {error}.", _REMAKE) from error
-    if not batch.schema.equals(schema):
+    if not file.schema.equals(schema):
         raise NextlongError(f"{path} is damaged: it has other columns than {', '.join(schema.names)}.", _REMAKE)
-    for name, column in zip(schema.names, batch.columns, strict=True):
-        if not _is_sound(column):
-            raise NextlongError(f"{path} is damaged: offsets of the column {name} lead out of it.", _REMAKE)
-    return batch
+    for batch in batches:
+        for name, column in zip(schema.names, batch.columns, strict=True):
+            if not _is_sound(column):
+                raise NextlongError(f"{path} is damaged: offsets of the column {name} lead out of it.", _REMAKE)
+    return batches
 
 
 def strings(column: pa.Array, path: Path) -> list[str]:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nextlong.config import MiningConfig
-from nextlong.mining.retrieval import by_vectors, most_similar, reranked, similarities
+from nextlong.mining.nearest import Ask, Nearest
+from nextlong.mining.retrieval import by_vectors, dense_ask, most_similar, reranked, similarities
 from nextlong.pool.pool import Ordinals, Pool
 
 
@@ -45,7 +46,17 @@ def may_hold_more(pool: Pool, found: Neighbours, mining: MiningConfig) -> bool:
     return any(len(scores) and float(scores[-1]) >= mining.min_score for scores in found.scores)
 
 
-def find_neighbours(pool: Pool, roots: Sequence[int], depth: int, mining: MiningConfig, seed: int) -> list[Neighbours]:
+def first_ask(pool: Pool, roots: Sequence[int], depth: int, mining: MiningConfig) -> Ask | None:
+    """What :func:`find_neighbours` asks the index of vectors first; None where it need not ask."""
+    metas, depth = _metas(pool, roots), _reached(pool, roots, depth, mining)
+    if mining.negatives == "low":
+        return Ask(metas, depth, -1)
+    return dense_ask(pool, metas, depth, mining) if mining.negatives == "top" else None
+
+
+def find_neighbours(
+    pool: Pool, roots: Sequence[int], depth: int, mining: MiningConfig, seed: int, nearest: Nearest | None = None
+) -> list[Neighbours]:
     """The ``depth`` first candidates of every meta-chunk of the roots; fewer only where there are no more.
 
     A deeper call returns the same candidates first, as long as the index is exact.
@@ -58,14 +69,15 @@ def find_neighbours(pool: Pool, roots: Sequence[int], depth: int, mining: Mining
             ``low`` the least similar; ``random`` chunks drawn by (seed, document id, position); ``self-repeat`` the root's
             own other chunks, in order from the meta-chunk on, again and again.
         seed: the dataset's.
+        nearest: answers what is asked of the index; None searches it.
     """
-    kind = mining.negatives
-    depth = depth if kind == "self-repeat" else min(max(depth, _scored_depth(pool, roots, mining)), pool.chunks)
+    kind, nearest = mining.negatives, nearest or Nearest()
+    depth = _reached(pool, roots, depth, mining)
     metas = [pool.chunks_of(root) for root in roots]
     if kind == "top":
-        found = most_similar(pool, np.concatenate(metas), depth, mining)
+        found = most_similar(pool, np.concatenate(metas), depth, mining, nearest)
     elif kind == "low":
-        found = by_vectors(pool, np.concatenate(metas), depth, sign=-1)
+        found = by_vectors(pool, Ask(np.concatenate(metas), depth, -1), nearest)
     else:
         draw = _random if kind == "random" else _own
         drawn = [
@@ -83,6 +95,17 @@ def find_neighbours(pool: Pool, roots: Sequence[int], depth: int, mining: Mining
         result.append(Neighbours(int(root), chunks, [row for row, _ in own], [score for _, score in own], depth))
         first += len(chunks)
     return result
+
+
+def _metas(pool: Pool, roots: Sequence[int]) -> Ordinals:
+    return np.concatenate([pool.chunks_of(root) for root in roots])
+
+
+def _reached(pool: Pool, roots: Sequence[int], depth: int, mining: MiningConfig) -> int:
+    """How deep a search for ``depth`` candidates goes."""
+    if mining.negatives == "self-repeat":
+        return depth
+    return min(max(depth, _scored_depth(pool, roots, mining)), pool.chunks)
 
 
 def _scored_depth(pool: Pool, roots: Sequence[int], mining: MiningConfig) -> int:

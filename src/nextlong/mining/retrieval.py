@@ -15,6 +15,7 @@ from nextlong.execution.tasks import Outcome, Task
 from nextlong.index import lexical
 from nextlong.index.fusion import fused, search_depth
 from nextlong.index.lexical import LexicalIndex, build_lexical, load_lexical
+from nextlong.mining.nearest import Ask, Nearest
 from nextlong.mining.scoring import Scorer, load_scorer, rerank
 from nextlong.pool.derived import Derived, read_from
 from nextlong.pool.pool import Ordinals, Pool, open_pool
@@ -70,7 +71,14 @@ def _loaded(name: str, files: tuple[tuple[str, int, int], ...]) -> Scorer:
     return load_scorer(name)
 
 
-def most_similar(pool: Pool, metas: Ordinals, depth: int, config: MiningConfig) -> list[Ranking]:
+def dense_ask(pool: Pool, metas: Ordinals, depth: int, config: MiningConfig) -> Ask | None:
+    """What :func:`most_similar` asks the index of vectors; None where words alone decide, as far as they go."""
+    if config.retrieval == "bm25":
+        return None
+    return Ask(metas, depth if config.retrieval == "dense" else search_depth(depth, pool.chunks))
+
+
+def most_similar(pool: Pool, metas: Ordinals, depth: int, config: MiningConfig, nearest: Nearest) -> list[Ranking]:
     """The first candidates of each meta-chunk, best first, and their cosine similarities, whatever ranked them.
 
     A deeper call returns the same candidates first, as long as the index is exact.
@@ -80,25 +88,26 @@ def most_similar(pool: Pool, metas: Ordinals, depth: int, config: MiningConfig) 
         metas: chunk ordinals.
         depth: how many for each.
         config: ``retrieval`` says what is similar.
+        nearest: answers what is asked of the index of vectors.
     """
-    if config.retrieval == "dense":
-        return by_vectors(pool, metas, depth)
-    if config.retrieval == "bm25":
+    ask = dense_ask(pool, metas, depth, config)
+    if ask is None:
         return [
             (row, similarities(pool, meta, row))
-            for meta, row in zip(metas.tolist(), _by_words_first(pool, metas, depth), strict=True)
+            for meta, row in zip(metas.tolist(), _by_words_first(pool, metas, depth, nearest), strict=True)
         ]
-    deep = search_depth(depth, pool.chunks)
-    rankings = zip(metas.tolist(), by_vectors(pool, metas, deep), _by_words(pool, metas, deep), strict=True)
-    both = [(meta, fused(dense, words)[:deep]) for meta, (dense, _), words in rankings]
+    dense = by_vectors(pool, ask, nearest)
+    if config.retrieval == "dense":
+        return dense
+    rankings = zip(metas.tolist(), dense, _by_words(pool, metas, ask.depth), strict=True)
+    both = [(meta, fused(chunks, words)[: ask.depth]) for meta, (chunks, _), words in rankings]
     return [(row, similarities(pool, meta, row)) for meta, row in both]
 
 
-def by_vectors(pool: Pool, metas: Ordinals, depth: int, sign: int = 1) -> list[Ranking]:
-    """The nearest chunks by their vectors; with ``sign`` -1 the farthest."""
-    queries = pool.vectors.take(metas)
-    scores, ordinals = pool.index.search(np.float32(sign) * queries, min(depth, pool.chunks))
-    return [(row[row >= 0], np.float32(sign) * score[row >= 0]) for row, score in zip(ordinals, scores, strict=True)]
+def by_vectors(pool: Pool, ask: Ask, nearest: Nearest) -> list[Ranking]:
+    """The nearest chunks of each row of a question, by their vectors, or the farthest."""
+    scores, ordinals = nearest.find(ask, pool.vectors, pool.index)
+    return [(row[row >= 0], np.float32(ask.sign) * score[row >= 0]) for row, score in zip(ordinals, scores, strict=True)]
 
 
 def _by_words(pool: Pool, metas: Ordinals, depth: int) -> list[Ordinals]:
@@ -108,13 +117,12 @@ def _by_words(pool: Pool, metas: Ordinals, depth: int) -> list[Ordinals]:
     return [row[row >= 0] for row in ordinals]
 
 
-def _by_words_first(pool: Pool, metas: Ordinals, depth: int) -> list[Ordinals]:
+def _by_words_first(pool: Pool, metas: Ordinals, depth: int, nearest: Nearest) -> list[Ordinals]:
     """By BM25; behind the chunks that share a word with the meta-chunk, where these are too few, the others by vectors."""
-    depth = min(depth, pool.chunks)
     found = _by_words(pool, metas, depth)
     short = [place for place, row in enumerate(found) if len(row) < depth]
     if short:
-        for place, (others, _) in zip(short, by_vectors(pool, metas[short], depth), strict=True):
+        for place, (others, _) in zip(short, by_vectors(pool, Ask(metas[short], depth), nearest), strict=True):
             found[place] = np.concatenate([found[place], others[~np.isin(others, found[place])]])[:depth]
     return found
 

@@ -17,14 +17,14 @@ from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Ledger, Outcome, Task
 from nextlong.index.choose import choose_kind, open_index
 from nextlong.index.ivf import IvfReport, build_ivf
-from nextlong.index.protocol import Index
+from nextlong.index.protocol import Index, shards_for
 from nextlong.index.vectors import VectorShards
 from nextlong.pool import layout
 from nextlong.pool.catalog import save_array
 from nextlong.pool.derived import Derived, read_from
 from nextlong.pool.pool import Pool, open_pool
 
-VERSION = 1
+VERSION = 2
 
 # As for the index over chunks: a pool has no other randomness.
 _SEED = 0
@@ -75,7 +75,7 @@ def index_documents(folder: Path, shards: list[str], config: IndexConfig) -> Out
         files.append(folder / "ivf.faiss")
         with atomic(files[1]) as temporary:
             report = asdict(build_ivf(vectors, temporary, seed=_SEED, recall_target=config.recall_target))
-    write_json(files[0], {"kind": kind, "report": report})
+    write_json(files[0], {"kind": kind, "shards": shards_for(vectors.count), "report": report})
     return Outcome(files, vectors.count)
 
 
@@ -98,6 +98,6 @@ def _opened(folder: Path, shards: tuple[str, ...]) -> tuple[VectorShards, Index]
         vectors = _vectors(folder, list(shards))
         if not path.exists():
             raise NextlongError(f"{path} is missing.")
-        known = mapping(read_json(path), path, "kind", "report")
+        known = mapping(read_json(path), path, "kind", "shards", "report")
         report = IvfReport(**known["report"]) if known["report"] else None
-        return vectors, open_index(known["kind"], folder / "ivf.faiss", vectors, report)
+        return vectors, open_index(known["kind"], folder / "ivf.faiss", vectors, report, shards=known["shards"])

@@ -1,0 +1,99 @@
+"""The grid of the search: (batches of units) × (shards of the index), where the index has more than one shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from nextlong.composition.method import Unit
+from nextlong.composition.registry import make_method
+from nextlong.composition.session import Session
+from nextlong.config import config_hash
+from nextlong.dataset import layout
+from nextlong.dataset.plan import hash_of
+from nextlong.execution.arrow import write_batches
+from nextlong.execution.progress import advance
+from nextlong.execution.run import Run
+from nextlong.execution.tasks import Outcome, Task
+from nextlong.mining.nearest import Parts, found_in
+from nextlong.records import FOUND_SCHEMA
+
+VERSION = 1
+
+# Units that a task searches for, in whole batches: a shard is read once for all of them, and 1,024 roots of some meta-chunks
+# each are enough for the search to take longer than reading it.
+_TOGETHER = 1024
+
+
+def search(run: Run, session: Session, batches: dict[str, list[Unit]], undone: set[str], version: str) -> dict[str, Parts]:
+    """Answer what mining the undone batches will first ask, each shard of the index by tasks of its own.
+
+    A file holds 12 bytes for each query and neighbour asked for; so all of them hold 12 × queries × depth × shards bytes
+    until they are merged and removed.
+
+    Args:
+        run: the dataset's.
+        session: the dataset.
+        batches: all batches.
+        undone: names of those that are still to be mined.
+        version: a hash of what the answers depend on besides the units.
+
+    Returns:
+        Where the answers for each batch are; empty where mining searches the index itself, as in one shard.
+    """
+    method = make_method(session)
+    first = next((batches[batch] for batch in batches if batch in undone), [])
+    if next(iter(method.asks(first)), None) is None or (shards := method.searched()[1].shards) == 1:
+        return {}
+    config = config_hash(version, VERSION, shards)
+    tasks: list[Task] = []
+    parts: dict[str, Parts] = {}
+    groups = [group for group in _groups(batches) if not undone.isdisjoint(group)]
+    hashes = {batch: hash_of(batches[batch]) for group in groups for batch in group}
+    # All groups in a shard, then all in the next: what a machine has read of a shard is in its memory for the next task.
+    for shard in range(shards):
+        for group in groups:
+            units = [batches[batch] for batch in group]
+            inputs = {batch: hashes[batch] for batch in group}
+            path = _path(session, group[0], shard)
+            tasks.append(Task("search", path.stem, search_shard, (session, units, shard, path), config, inputs))
+    for group in groups:
+        paths = tuple(_path(session, group[0], shard) for shard in range(shards))
+        parts |= {batch: Parts(paths, place) for place, batch in enumerate(group)}
+    run.stage(tasks, "units", shards * sum(len(batches[batch]) for group in groups for batch in group))
+    return parts
+
+
+def _path(session: Session, group: str, shard: int) -> Path:
+    return session.folder / layout.SEARCH / f"{group}-{shard:05d}.arrow"
+
+
+def _groups(batches: dict[str, list[Unit]]) -> Iterator[list[str]]:
+    """Names of batches that follow each other; also of those that are done, so that a run that goes on groups alike."""
+    group: list[str] = []
+    held = 0
+    for batch, units in batches.items():
+        group.append(batch)
+        held += len(units)
+        if held >= _TOGETHER:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
+
+
+def search_shard(session: Session, batches: list[list[Unit]], shard: int, path: Path) -> Outcome:
+    """Answer in one shard what mining each of the batches will first ask; write ``search/<batch>-<shard>.arrow``."""
+    method = make_method(session)
+    vectors, index = method.searched()
+
+    def answers() -> Iterator[pa.RecordBatch]:
+        for units in batches:
+            found = [found_in(shard, ask, vectors, index) for ask in method.asks(units)]
+            yield found[0] if len(found) == 1 else pa.concat_batches(found)
+            advance(len(units))
+
+    write_batches(path, FOUND_SCHEMA, answers())
+    return Outcome([path], sum(map(len, batches)))

@@ -1,0 +1,220 @@
+"""A search as a grid of tasks, batches × shards of the index: the same dataset with any number of shards and workers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from corpora import GRANULARITY, make_documents, write_corpus
+
+import nextlong
+from nextlong.dataset import layout, search
+from nextlong.errors import NextlongError
+from nextlong.execution.arrow import write_batches
+from nextlong.index import protocol
+from nextlong.index.flat import FlatIndex
+from nextlong.mining.nearest import Ask, Nearest, Parts
+from nextlong.pool.document_vectors import open_document_vectors
+
+LENGTH = 1024
+ROOTS = 14
+SHARDS = 5
+
+DATASETS = {
+    "dense": {},
+    "low": {"mining": {"negatives": "low"}},
+    "hybrid": {"mining": {"retrieval": "hybrid"}},
+    "deep": {"mining": {"max_score": 0.3}},  # the first candidates do not suffice
+    "reuse": {"mining": {"max_reuse": 1}},
+    "knn": {"composition": {"method": "knn"}},
+}
+# They ask no index of vectors, or only where words do not suffice.
+WITHOUT = {"bm25": {"mining": {"retrieval": "bm25"}}, "random": {"mining": {"negatives": "random"}}}
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch):
+    """Batches of four roots, of which two are searched for together: sizes that count only where a run is planned."""
+    monkeypatch.setattr(layout, "SHARD_TOKENS", 4 * LENGTH)
+    monkeypatch.setattr(search, "_TOGETHER", 8)
+
+
+@pytest.fixture(scope="module")
+def whole(family_pool):
+    """A pool with an index of one shard."""
+    assert family_pool.index.shards == 1
+    return family_pool
+
+
+@pytest.fixture(scope="module")
+def divided(whole, family_corpus, tmp_path_factory):
+    """The same pool with an index of several shards; so have its documents' vectors."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocol, "SHARD_VECTORS", -(-whole.chunks // SHARDS))
+        folder = tmp_path_factory.mktemp("divided") / "pool"
+        encoder = {"name": "lsa", "dimensions": 48}
+        pool = nextlong.build_pool(
+            family_corpus,
+            folder,
+            workers=1,
+            chunking={"granularity": GRANULARITY},
+            encoder=encoder,
+            index={"kind": "flat"},
+        )
+    assert pool.index.shards == SHARDS == nextlong.Pool(folder).index.shards
+    assert pool.chunks_id == whole.chunks_id
+    return pool
+
+
+def synthesize(pool, folder, tokenizer, workers=1, **keys):
+    keys = {"length": LENGTH, "roots": ROOTS, **keys}
+    nextlong.synthesize(pool, folder, workers=workers, tokenizer=tokenizer, **keys)
+    return folder
+
+
+def bytes_of(folder):
+    """What tasks made, but for receipts; the dataset's description names the pool."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    parts = ("units", "neighbours", "wanted", "sequences", "tokens", "search")
+    return {path: content for path, content in found.items() if path.split("/")[0] in parts}
+
+
+def stages(folder):
+    """Stage → its lines of metrics, in order."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return {stage: [line for line in lines if line["stage"] == stage] for stage in dict.fromkeys(x["stage"] for x in lines)}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_shards_and_workers_change_no_byte(whole, divided, tokenizer_folder, tmp_path, monkeypatch, name):
+    if name == "knn":
+        monkeypatch.setattr(protocol, "SHARD_VECTORS", 70)
+    expected = bytes_of(synthesize(whole, tmp_path / "whole", tokenizer_folder, **DATASETS[name]))
+    for workers in (1, 2):
+        folder = synthesize(divided, tmp_path / f"by {workers}", tokenizer_folder, workers, **DATASETS[name])
+        assert bytes_of(folder) == expected
+        (line,) = stages(folder)["search"]
+        assert (line["tasks"], line["rows"]) == (2 * SHARDS, ROOTS * SHARDS)
+        assert not (folder / "search").exists() and not (folder / "receipts" / "search").exists()
+        assert nextlong.verify(folder, workers=1).failures == []
+    if name == "knn":
+        assert open_document_vectors(divided)[1].shards == SHARDS
+        shutil.rmtree(whole.folder / "derived")
+    else:
+        assert "search" not in stages(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_what_asks_no_vectors_needs_no_grid(divided, tokenizer_folder, tmp_path, name):
+    assert "search" not in stages(synthesize(divided, tmp_path / "data", tokenizer_folder, **WITHOUT[name]))
+
+
+@pytest.mark.parametrize("name", ["dense", "low", "hybrid", "knn"])
+def test_mining_takes_what_the_grid_found(divided, tokenizer_folder, tmp_path, monkeypatch, name):
+    """It does not search itself."""
+    monkeypatch.setattr(protocol, "SHARD_VECTORS", 70)
+
+    def refused(*arguments):
+        raise AssertionError("the whole index was searched")
+
+    monkeypatch.setattr(FlatIndex, "search", refused)
+    folder = synthesize(divided, tmp_path / "data", tokenizer_folder, **DATASETS[name])
+    receipts = [json.loads(path.read_text()) for path in (folder / "receipts" / "mine").glob("*.json")]
+    assert sum(receipt["info"]["queried"] for receipt in receipts) >= ROOTS
+
+
+class Stopped(Exception):
+    """As if the run was killed."""
+
+
+@pytest.mark.parametrize("moment", ["searching", "mining"])
+def test_a_run_that_was_stopped_goes_on(divided, tokenizer_folder, tmp_path, monkeypatch, moment):
+    expected = bytes_of(synthesize(divided, tmp_path / "undisturbed", tokenizer_folder))
+    calls = []
+
+    def stopping(*arguments):
+        calls.append(arguments)
+        if len(calls) == 4:
+            raise Stopped
+        write_batches(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(f"nextlong.dataset.{'search' if moment == 'searching' else 'mine'}.write_batches", stopping)
+        synthesize(divided, tmp_path / "data", tokenizer_folder)
+    kept = sorted(path.name for path in (tmp_path / "data" / "search").iterdir())
+    assert len(kept) == (3 if moment == "searching" else 2 * SHARDS)
+    cut = tmp_path / "data" / "search" / kept[-1]
+    cut.write_bytes(cut.read_bytes()[:-8])
+    assert bytes_of(synthesize(divided, tmp_path / "data", tokenizer_folder)) == expected
+    again = stages(tmp_path / "data")["search"][-1]
+    assert again["tasks_skipped"] == (2 if moment == "searching" else SHARDS - 1)  # three of four batches were mined
+    assert stages(tmp_path / "data")["mine"][-1]["tasks_skipped"] == (0 if moment == "searching" else 3)
+
+
+def test_a_finished_dataset_is_not_searched_for_again(divided, tokenizer_folder, tmp_path):
+    folder = synthesize(divided, tmp_path / "data", tokenizer_folder)
+    before = (folder / "metrics.jsonl").read_text()
+    synthesize(divided, folder, tokenizer_folder)
+    assert (folder / "metrics.jsonl").read_text() == before
+
+
+def test_more_sequences_search_only_for_what_is_new(divided, tokenizer_folder, tmp_path):
+    folder = synthesize(divided, tmp_path / "data", tokenizer_folder, roots=8)
+    nextlong.synthesize(divided, folder, workers=1, tokenizer=tokenizer_folder, length=LENGTH, roots=12, overwrite=True)
+    assert [line["tasks"] for line in stages(folder)["search"]] == [SHARDS, SHARDS]
+    assert bytes_of(folder) == bytes_of(synthesize(divided, tmp_path / "new", tokenizer_folder, roots=12))
+
+
+def test_a_method_that_does_not_search_leaves_no_parts_of_another(divided, tokenizer_folder, tmp_path, monkeypatch):
+    def stopping(*arguments):
+        raise Stopped
+
+    folder = tmp_path / "data"
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr("nextlong.dataset.mine.write_batches", stopping)
+        synthesize(divided, folder, tokenizer_folder)
+    assert list((folder / "search").iterdir())
+    synthesize(divided, folder, tokenizer_folder, composition={"method": "standard"}, overwrite=True)
+    assert not (folder / "search").exists() and not (folder / "receipts" / "search").exists()
+
+
+def test_what_does_not_fit_the_question_is_an_error(divided, tmp_path):
+    ask = Ask(np.arange(3), 4)
+    batch = search.found_in(0, ask, divided.vectors, divided.index)
+    for name, batches in (("short", [batch.slice(1)]), ("none", [])):
+        path = tmp_path / f"{name}.arrow"
+        write_batches(path, batch.schema, batches)
+        with pytest.raises(NextlongError, match="is damaged"):
+            Nearest(Parts((path,), 0), [ask]).find(ask, divided.vectors, divided.index)
+    path = tmp_path / "other.arrow"
+    write_batches(path, batch.schema, [batch, batch])
+    other = Ask(np.arange(1, 4), 4)  # nothing was found for it, so it is searched for
+    for nearest in (Nearest(Parts((path,), 1), [ask]), Nearest()):
+        found = nearest.find(other, divided.vectors, divided.index)
+        np.testing.assert_array_equal(found[1], divided.index.search(other.queries(divided.vectors), 4)[1])
+        assert nearest.queried == 3
+    assert isinstance(batch, pa.RecordBatch)
+
+
+def test_only_roots_are_queried(tokenizer_folder, tmp_path):
+    """The vectors asked for follow the tokens asked for, whatever the size of the pool."""
+    queried = {}
+    for documents in (100, 400):
+        corpus = write_corpus(tmp_path / f"{documents}.jsonl", make_documents(documents, 5, paragraphs=(6, 9)))
+        pool = nextlong.build_pool(
+            corpus, tmp_path / f"pool {documents}", workers=1, chunking={"granularity": GRANULARITY}, encoder={"name": "lsa"}
+        )
+        for roots in (10, 40):
+            folder = synthesize(pool, tmp_path / f"{documents} {roots}", tokenizer_folder, roots=roots, length=4 * LENGTH)
+            receipts = [json.loads(path.read_text()) for path in (folder / "receipts" / "mine").glob("*.json")]
+            queried[documents, roots] = sum(receipt["info"]["queried"] for receipt in receipts)
+            metas = nextlong.load_dataset_card(folder)["counts"]["meta_chunks"]
+            assert metas <= queried[documents, roots] <= 1.5 * metas
+    for roots in (10, 40):
+        assert queried[400, roots] <= 1.5 * queried[100, roots]
+    for documents in (100, 400):
+        assert 3 <= queried[documents, 40] / queried[documents, 10] <= 5
