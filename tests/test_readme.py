@@ -32,6 +32,7 @@ RUN = (
     "docs/formats.md",
     "docs/trainers.md",
     "docs/footguns.md",
+    "docs/object-stores.md",
 )
 TEXTS = (*RUN, "CONTRIBUTING.md", "CHANGELOG.md")
 

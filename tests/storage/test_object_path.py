@@ -79,9 +79,9 @@ def test_files_are_written_whole_and_read_back(bucket):
     write_json(folder / "a.json", {"one": 1})
     assert keys(bucket) == ["folder/a.json"]
     assert read_json(folder / "a.json") == {"one": 1}
-    batch = pa.record_batch({"x": [1, 2, 3]})
+    batch = pa.record_batch({"x": [1, 2, 3]}, schema=pa.schema([pa.field("x", pa.int64(), nullable=False)]))
     write_arrow(folder / "b.arrow", batch)
-    assert open_arrow(folder / "b.arrow").equals(batch)
+    assert open_arrow(folder / "b.arrow", batch.schema).equals(batch)
     with atomic(folder / "c.parquet") as temporary:
         pq.write_table(pa.table(batch.to_pydict()), temporary)
     assert pq.read_table(folder / "c.parquet").to_pydict() == {"x": [1, 2, 3]}

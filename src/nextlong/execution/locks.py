@@ -98,6 +98,11 @@ def _taken(folder: ObjectPath, wait: bool, say: Callable[[str], None] | None) ->
         dead = time.monotonic() - since > DEAD_AFTER_SECONDS
         if not last or dead or json.loads(content or "{}").get("released"):
             if object_store.create(_turn(folder, last + 1), _content()):
+                if object_store.create(_turn(folder, last + 1), _content()):
+                    raise NextlongError(
+                        f"The store of {folder} writes an object although it is there, so runs could not be kept apart.",
+                        "Use a store with conditional writes (If-None-Match), or a folder.",
+                    )
                 for old in turns[:-1]:  # the last one stays until the next, so that no number is given twice
                     object_store.remove(_turn(folder, old))
                 return last + 1
