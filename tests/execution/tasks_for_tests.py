@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from nextlong.errors import UsageError
-from nextlong.execution.progress import advance
+from nextlong.execution.progress import advance, announce
 from nextlong.execution.tasks import Outcome
 
 
@@ -17,6 +17,37 @@ def square(number: int) -> int:
     time.sleep(0.02 * (5 - number) if number < 5 else 0)
     advance(number)
     return number * number
+
+
+def announces_and_waits(path: Path, number: int) -> bool:
+    """Announce a path, and say whether somebody else has made a file there before long."""
+    announce((path, number))
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    advance(number)
+    return path.exists()
+
+
+def makes(path: Path, number: int) -> bool:
+    """Make the file that somebody waits for; its progress is nobody's business."""
+    advance(1000)
+    path.touch()
+    return False
+
+
+def waits_or_makes(path: Path, number: int) -> bool:
+    """One of the two above: the one for a number above zero waits."""
+    return announces_and_waits(path, number) if number else makes(path, number)
+
+
+def announces_and_fails_later(path: Path, number: int) -> int:
+    """Announce; what follows from that, which has the number 0, fails."""
+    if number == 0:
+        raise UsageError("no zero", "choose another")
+    announce((path, number))
+    time.sleep(0.5)
+    return number
 
 
 def killed(number: int) -> int:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tasks_for_tests import failing, killed, refused, square
+from tasks_for_tests import announces_and_fails_later, failing, killed, refused, square, waits_or_makes
 
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.local import LocalExecutor
@@ -43,3 +43,33 @@ def test_a_killed_worker_is_an_error_and_the_executor_works_again(executor):
         executor.map(killed, NUMBERS, lambda amount: None)
     assert "Fewer --workers" in caught.value.hint
     assert executor.map(square, NUMBERS, lambda amount: None) == [number * number for number in range(8)]
+
+
+def follow(message):
+    path, _ = message
+    return [(path, 0)]
+
+
+def test_idle_workers_do_what_follows_from_announcements(executor, tmp_path):
+    """The call that waits ends well only if the other one is made meanwhile."""
+    shown = []
+    done, more = executor.map_with_more(waits_or_makes, [(tmp_path / "file", 7)], shown.append, follow)
+    assert (done, more, sum(shown)) == ([True], [False], 7)
+
+
+def test_work_that_waits_comes_before_work_that_follows(executor, tmp_path):
+    """With more calls than workers, what follows is done at the end or never, and no result is lost."""
+    calls = [(tmp_path / "file", number) for number in (0, 1, 2)]
+    done, more = executor.map_with_more(waits_or_makes, calls, lambda amount: None, follow)
+    assert done == [False, True, True] and set(more) <= {False}
+
+
+def test_one_worker_follows_nothing(tmp_path):
+    (tmp_path / "file").touch()
+    calls = [(tmp_path / "file", number) for number in (1, 0)]
+    assert LocalExecutor(1).map_with_more(waits_or_makes, calls, lambda amount: None, follow) == ([True, False], [])
+
+
+def test_a_failure_of_what_follows_is_an_error(executor, tmp_path):
+    with pytest.raises(UsageError, match="no zero"):
+        executor.map_with_more(announces_and_fails_later, [(tmp_path, 1)], lambda amount: None, follow)

@@ -8,8 +8,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from corpora import make_documents, with_copies, write_corpus
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 import nextlong
+from nextlong.execution.progress import Quiet
+from nextlong.execution.run import read_metrics
 from nextlong.pool import layout
 
 ENCODER = {"name": "lsa", "dimensions": 24}
@@ -252,3 +256,50 @@ def test_a_changed_file_is_read_again(corpus, tmp_path):
         build(corpus, tmp_path / "pool")
     pool = build(corpus, tmp_path / "pool", overwrite=True)
     assert pool.texts(pool.chunks_of(3))[-1].endswith("One more line.")
+
+
+# What overlaps with reading.
+
+
+def write_static_model(folder, words):
+    """A model2vec folder that knows these words."""
+    vocabulary = ["[PAD]", "[UNK]", *words]
+    tokenizer = Tokenizer(models.WordPiece({word: row for row, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    table = np.random.default_rng(0).normal(size=(len(vocabulary), 16)).astype(np.float16)
+    save_file({"embeddings": table}, folder / "model.safetensors")
+    (folder / "config.json").write_text('{"model_type": "model2vec", "normalize": true}')
+    return {"name": f"static:{folder}"}
+
+
+def test_shards_are_fingerprinted_and_encoded_while_the_rest_is_read(tmp_path):
+    """One source of three shards: with two workers, the second one does not wait; and the pool is the same."""
+    words = [f"word{number}" for number in range(300)]
+    draw = np.random.default_rng(1)
+    lines = [" ".join(draw.choice(words, 150)) for _ in range(200)]
+    texts = ["\n".join(lines[place] for place in draw.integers(0, len(lines), 40)) for _ in range(900)]
+    corpus = write_corpus(tmp_path / "corpus.jsonl", [{"id": str(row), "text": text} for row, text in enumerate(texts)])
+    encoder = write_static_model(tmp_path / "model", words)
+    progress = Told()
+    pools = [
+        build(corpus, tmp_path / "two", encoder=encoder, granularity=2048, workers=2, progress=progress),
+        build(corpus, tmp_path / "one", encoder=encoder, granularity=2048, workers=1),
+    ]
+    assert len(pools[0].shards) == 3 and pools[0].id == pools[1].id
+    assert any(line.startswith("embed") and line.endswith("chunks were done meanwhile") for line in progress.lines)
+    for stage in ("fingerprint", "embed"):
+        (figures,) = [line for line in read_metrics(pools[0].folder) if line["stage"] == stage]
+        assert (figures["rows"], figures["tasks"], figures["tasks_skipped"]) == (pools[0].chunks, 3, 0)
+    assert nextlong.verify(pools[0].folder, workers=1).failures == []
+
+
+class Told(Quiet):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)

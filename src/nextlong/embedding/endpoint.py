@@ -53,6 +53,7 @@ class EndpointEncoder:
     # Requests wait on the service, not on this machine, and one process each keeps its rate limit in sight.
     max_workers: int | None = 4
     takes_gpu = False
+    quick = False
 
     def __init__(
         self, config: EncoderConfig, url: str, *, timeout: float = TIMEOUT_SECONDS, first_wait: float | None = None

@@ -77,6 +77,7 @@ class LsaEncoder:
 
     max_workers: int | None = None
     takes_gpu = False
+    quick = True
 
     def __init__(self, config: EncoderConfig, path: Path) -> None:
         from safetensors import SafetensorError

@@ -118,6 +118,7 @@ class MiniLMEncoder:
 
     max_workers: int | None = None
     takes_gpu = False
+    quick = False
 
     def __init__(self, config: EncoderConfig, folder: str = "") -> None:
         self.name = config.name

@@ -21,6 +21,7 @@ class Encoder(Protocol):
         fingerprint: changes whenever the same text could get another vector (weights, prompts, windows, versions of
             our own code), and never otherwise; part of the pool's configuration hash.
         max_workers: how many worker processes may hold a copy; None for no limit, 1 for one that owns a device.
+        quick: whether it does a shard in seconds, so that workers may encode shards while others still read the corpus.
         takes_gpu: whether it computes on a GPU where its process finds one. On a cluster there is a copy for each GPU.
     """
 
@@ -29,6 +30,7 @@ class Encoder(Protocol):
     fingerprint: str
     max_workers: int | None
     takes_gpu: bool
+    quick: bool
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Encode texts to a float32 array of shape ``(len(texts), dimensions)``, not necessarily normalised.

@@ -62,6 +62,7 @@ class SentenceTransformerEncoder:
         # A model on a device has it to itself; on the processor every worker may load its own.
         self.max_workers: int | None = None if self._model.device.type == "cpu" else 1
         self.takes_gpu = config.device is None or config.device.startswith("cuda")
+        self.quick = False
         self.dimensions = int(self._encode([config.prompt + "dimensions"]).shape[1])
         settings = [_version_of(model), config.window, config.prompt, config.dimensions, self._budget]
         self.fingerprint = f"sentence-transformers-{_VERSION}-{xxhash.xxh3_64_hexdigest(repr(settings).encode())}"

@@ -30,6 +30,7 @@ class StaticEncoder:
 
     max_workers: int | None = None
     takes_gpu = False
+    quick = True
 
     def __init__(self, config: EncoderConfig, model: str = "") -> None:
         """Load the table, or distil it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from nextlong.errors import UsageError
 from nextlong.execution.progress import Advance
@@ -56,6 +56,31 @@ class Executor(Protocol):
 
         Raises:
             NextlongError: a worker process was killed; whatever a call raises.
+        """
+        ...
+
+
+# Given what a call announced, the arguments of further calls that could be made now.
+Following = Callable[[Any], Sequence[tuple[Any, ...]]]
+
+
+@runtime_checkable
+class OverlappingExecutor(Executor, Protocol):
+    """One that can give workers which have nothing to do some work of the next stages."""
+
+    def map_with_more(
+        self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance, following: Following
+    ) -> tuple[list[Result], list[Result]]:
+        """:meth:`Executor.map`, and meanwhile, on workers without work, calls that follow from announcements.
+
+        Args:
+            function: importable from a module.
+            arguments: picklable.
+            show: gets the amounts that the calls for ``arguments`` report, and no others.
+            following: asked in this process for every :func:`~nextlong.execution.progress.announce` of those calls.
+
+        Returns:
+            The results for ``arguments``, in order, and those of the further calls that were made, in no order.
         """
         ...
 

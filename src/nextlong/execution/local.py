@@ -7,15 +7,17 @@ import queue
 import resource
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, as_completed
+from concurrent.futures import CancelledError, Future, as_completed
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nextlong.errors import NextlongError
-from nextlong.execution.executor import ANY_WORKER, Needs, Result
-from nextlong.execution.progress import Advance, send_progress_to
+from nextlong.execution.executor import ANY_WORKER, Following, Needs, Result
+from nextlong.execution.progress import Advance, send_announcements_to, send_progress_to, unwatched
 
 # Worker processes that have had nothing to do for this long end; between two stages they stay and keep their models.
 IDLE_SECONDS = 120
@@ -54,13 +56,31 @@ class LocalExecutor:
         """See :class:`~nextlong.execution.executor.Executor`."""
         workers = min(self.workers, needs.workers or self.workers)
         if min(workers, len(arguments)) <= 1:
-            send_progress_to(show)
-            return [function(*each) for each in arguments]
-        return self._map_in_processes(function, arguments, show, workers)
+            return self._map_here(function, arguments, show)
+        return self._map_in_processes(function, arguments, show, workers)[0]
+
+    def map_with_more(
+        self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance, following: Following
+    ) -> tuple[list[Result], list[Result]]:
+        """See :class:`~nextlong.execution.executor.OverlappingExecutor`."""
+        if self.workers == 1:
+            return self._map_here(function, arguments, show), []
+        return self._map_in_processes(function, arguments, show, self.workers, following)
+
+    def _map_here(
+        self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance
+    ) -> list[Result]:
+        send_progress_to(show)
+        return [function(*each) for each in arguments]
 
     def _map_in_processes(
-        self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance, workers: int
-    ) -> list[Result]:
+        self,
+        function: Callable[..., Result],
+        arguments: Sequence[tuple[Any, ...]],
+        show: Advance,
+        workers: int,
+        following: Following | None = None,
+    ) -> tuple[list[Result], list[Result]]:
         # loky rather than concurrent.futures: it needs no `if __name__ == "__main__"` in a user's script, reports a
         # killed worker instead of hanging, and sets the libraries' thread counts before they are imported.
         from loky import get_reusable_executor
@@ -75,14 +95,15 @@ class LocalExecutor:
             initargs=(_reports(), os.getpid(), str(Path.cwd())),
         )
         stop = threading.Event()
-        listener = threading.Thread(target=_listen, args=(_reports(), show, stop), daemon=True)
+        events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        listener = threading.Thread(target=_listen, args=(_reports(), show, events.put, stop), daemon=True)
         listener.start()
         try:
-            futures = {pool.submit(function, *each): position for position, each in enumerate(arguments)}
-            results: dict[int, Result] = {}
-            for future in as_completed(futures):
-                results[futures[future]] = future.result()
-            return [results[position] for position in range(len(arguments))]
+            futures = [pool.submit(function, *each) for each in arguments]
+            more = [] if following is None else _more(pool, function, futures, workers, events, following)
+            for future in as_completed([*futures, *more]):
+                future.result()
+            return [future.result() for future in futures], [future.result() for future in more]
         except (BrokenProcessPool, CancelledError) as error:
             raise NextlongError(
                 "A worker process was killed, most often because the machine ran out of memory.",
@@ -94,6 +115,43 @@ class LocalExecutor:
         finally:
             stop.set()
             listener.join()
+
+
+def _more(
+    pool: Any,
+    function: Callable[..., Result],
+    futures: Sequence[Future[Result]],
+    workers: int,
+    events: queue.SimpleQueue[Any],
+    following: Following,
+) -> list[Future[Result]]:
+    """Until all ``futures`` are done, give idle workers what follows from announcements; returns what was submitted."""
+    more: list[Future[Result]] = []
+    waiting: deque[tuple[Any, ...]] = deque()
+    for future in futures:
+        future.add_done_callback(events.put)
+    wanted = set(futures)
+    working = len(futures)
+    while wanted:
+        event = events.get()
+        if isinstance(event, _Announced):
+            waiting.extend(following(event.message))
+        else:
+            working -= 1
+            wanted.discard(event)
+            event.result()  # a failure ends everything at once
+        while wanted and waiting and working < workers:
+            future = pool.submit(_quietly, function, *waiting.popleft())
+            future.add_done_callback(events.put)
+            more.append(future)
+            working += 1
+    return more
+
+
+def _quietly(function: Callable[..., Result], *arguments: Any) -> Result:
+    """A call whose progress belongs to a stage that is not shown yet."""
+    with unwatched():
+        return function(*arguments)
 
 
 @cache
@@ -109,6 +167,7 @@ def _begin_worker(reports: Any, parent: int, folder: str) -> None:
     os.chdir(folder)
     allow_many_open_files()
     send_progress_to(reports.put)
+    send_announcements_to(lambda message: reports.put(_Announced(message)))
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
@@ -119,10 +178,22 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _listen(reports: Any, show: Advance, stop: threading.Event) -> None:
+@dataclass(frozen=True)
+class _Announced:
+    """Tells an announcement from an amount, on the way from a worker."""
+
+    message: Any
+
+
+def _listen(reports: Any, show: Advance, hear: Callable[[Any], None], stop: threading.Event) -> None:
     while True:
         try:
-            show(reports.get(timeout=0.1))
+            report = reports.get(timeout=0.1)
         except queue.Empty:
             if stop.is_set():
                 return
+            continue
+        if isinstance(report, _Announced):
+            hear(report)
+        else:
+            show(report)

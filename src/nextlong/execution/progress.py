@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -36,6 +36,35 @@ def send_progress_to(sink: Advance) -> None:
     """Set where :func:`advance` reports to, in this process."""
     global _sink
     _sink = sink
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Within it, :func:`advance` reports to nobody."""
+    before = _sink
+    send_progress_to(_ignore)
+    try:
+        yield
+    finally:
+        send_progress_to(before)
+
+
+def _unheard(message: Any) -> None:
+    """Where nobody listens."""
+
+
+_listener: Callable[[Any], None] = _unheard
+
+
+def announce(message: Any) -> None:
+    """Called by a task's function: something is there with which other work could begin. Nobody may be listening."""
+    _listener(message)
+
+
+def send_announcements_to(listener: Callable[[Any], None]) -> None:
+    """Set where :func:`announce` reports to, in this process."""
+    global _listener
+    _listener = listener
 
 
 def printable(text: str) -> str:

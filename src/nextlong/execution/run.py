@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nextlong.errors import NextlongError, UsageError
-from nextlong.execution.executor import ANY_WORKER, Executor, Needs
+from nextlong.execution.executor import ANY_WORKER, Executor, Needs, OverlappingExecutor
 from nextlong.execution.files import atomic, mapping, read_json, remove_leftovers, write_json
 from nextlong.execution.locks import LOCK, Busy, locked
 from nextlong.execution.object_path import looked_over
-from nextlong.execution.progress import Progress, finished_line
+from nextlong.execution.progress import Advance, Progress, finished_line
 from nextlong.execution.tasks import RECEIPTS, Ledger, Receipt, Task, perform
 
 PLAN = "plan.json"
@@ -37,6 +37,8 @@ class Run:
     executor: Executor
     progress: Progress
     worked: bool = False
+    # Stage and name of tasks that were done while an earlier stage was worked on.
+    _meanwhile: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def ledger(self) -> Ledger:
@@ -50,6 +52,7 @@ class Run:
         total: int | None,
         owns: Sequence[str] | None = None,
         needs: Needs = ANY_WORKER,
+        following: Callable[[Any], Sequence[Task]] | None = None,
     ) -> list[Receipt]:
         """Do the tasks of one stage that have no valid receipt.
 
@@ -60,6 +63,8 @@ class Run:
             owns: folders in which only this stage writes: what an earlier configuration left in them, and its receipts,
                 are removed. None while the stage may get more tasks; :meth:`clear` then does it at the end.
             needs: what its tasks need of their workers.
+            following: what tasks of later stages could begin now that a task of this one has announced something. Where
+                the executor can, workers that would have nothing to do work on them; their stages find them done.
 
         Returns:
             The receipts of all tasks, in order, of this run and earlier ones.
@@ -68,20 +73,39 @@ class Run:
         with looked_over(self.folder) if len(tasks) > _FEW_TASKS else nullcontext():
             receipts = {task.name: receipt for task in tasks if (receipt := self.ledger.receipt(task))}
         todo = [task for task in tasks if task.name not in receipts]
-        if todo:
+        meanwhile = [receipt for receipt in receipts.values() if (name, receipt.name) in self._meanwhile]
+        if todo or meanwhile:
             self.worked = True
             skipped = sum(receipt.rows for receipt in receipts.values())
-            if receipts:
-                self.progress.say(f"{name:<12} {skipped:,} {unit} are done already")
-            started = time.perf_counter()
-            with self.progress.stage(name, None if total is None else total - skipped, unit) as show:
-                done = self.executor.map(perform, [(task, self.folder) for task in todo], show, needs)
+            early = sum(receipt.rows for receipt in meanwhile)
+            if early:
+                self.progress.say(f"{name:<12} {early:,} {unit} were done meanwhile")
+            if len(receipts) > len(meanwhile):
+                self.progress.say(f"{name:<12} {skipped - early:,} {unit} are done already")
+            started, done = time.perf_counter(), meanwhile
+            if todo:
+                with self.progress.stage(name, None if total is None else total - skipped, unit) as show:
+                    done = meanwhile + self._map(todo, show, needs, following)
             receipts |= {receipt.name: receipt for receipt in done}
-            self._write_metrics(name, unit, done, len(tasks) - len(todo), time.perf_counter() - started)
+            self._write_metrics(name, unit, done, len(tasks) - len(done), time.perf_counter() - started)
         ordered = [receipts[task.name] for task in tasks]
         if owns is not None:
             self.clear(ordered, *owns)
         return ordered
+
+    def _map(
+        self, tasks: Sequence[Task], show: Advance, needs: Needs, following: Callable[[Any], Sequence[Task]] | None
+    ) -> list[Receipt]:
+        arguments = [(task, self.folder) for task in tasks]
+        if following is None or not isinstance(self.executor, OverlappingExecutor):
+            return self.executor.map(perform, arguments, show, needs)
+
+        def calls(message: Any) -> list[tuple[Any, ...]]:
+            return [(task, self.folder) for task in following(message) if self.ledger.receipt(task) is None]
+
+        done, more = self.executor.map_with_more(perform, arguments, show, calls)
+        self._meanwhile |= {(receipt.stage, receipt.name) for receipt in more}
+        return done
 
     def clear(self, receipts: Sequence[Receipt], *folders: str) -> None:
         """Remove what other tasks than these ever wrote to the stage's folders, and their receipts."""

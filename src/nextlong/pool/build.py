@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import nextlong
 from nextlong.config import PoolConfig, config_hash
 from nextlong.corpus import Source, find_sources
+from nextlong.embedding.protocol import Encoder
 from nextlong.embedding.registry import load_encoder, needs_fit, preparation
 from nextlong.errors import NextlongError
 from nextlong.execution.executor import Executor, Needs
@@ -19,6 +21,7 @@ from nextlong.execution.run import Run, claimed
 from nextlong.execution.tasks import Receipt, Task
 from nextlong.pool import catalog, embed, fingerprints, indexing, ingest, layout
 from nextlong.pool.derived import remove_outdated
+from nextlong.pool.ingest import ShardReady
 from nextlong.pool.pool import Pool
 from nextlong.tokenization.tokenizer import load_tokenizer
 
@@ -47,10 +50,11 @@ def build(
         NextlongError: a source cannot be read, two documents share an id, no document is left, …
     """
     sources = find_sources(config.corpus)
+    encoder = None
     if not needs_fit(config.encoder):
         if first := preparation(config.encoder):
             progress.say(first)
-        load_encoder(config.encoder)  # a wrong name or missing weights should not wait until the corpus is read
+        encoder = load_encoder(config.encoder)  # a wrong name or missing weights should not wait until the corpus is read
     plan = {
         "kind": "pool",
         "config": config.model_dump(mode="json", exclude={"corpus": {"inputs"}}),
@@ -58,32 +62,45 @@ def build(
     }
     with claimed(folder, plan, layout.DESCRIPTION, overwrite, progress, inside=(layout.TOKENS, layout.DERIVED)):
         run = Run(folder, executor, progress)
-        ingested = _ingest(run, config, sources, strict)
+        ingested = _ingest(run, config, sources, strict, encoder)
         described = _catalog(run, ingested)
         shards = _shards(ingested)
         _fingerprint(run, ingested, shards)
-        embedded = _embed(run, config, ingested, described, shards)
+        embedded = _embed(run, config, ingested, described, shards, encoder)
         indexed = _index(run, config, embedded, shards)
         _describe(run, config, sources, ingested, described, embedded, indexed)
     return Pool(folder)
 
 
-def _ingest(run: Run, config: PoolConfig, sources: Sequence[Source], strict: bool) -> list[Receipt]:
+def _ingest(run: Run, config: PoolConfig, sources: Sequence[Source], strict: bool, encoder: Encoder | None) -> list[Receipt]:
     corpus = config.corpus.model_copy(update={"inputs": ()})  # each task has its own source
     counts_with = load_tokenizer(config.chunking.tokenizer).fingerprint if config.chunking.tokenizer else None
     version = config_hash(corpus, config.chunking, counts_with, ingest.VERSION, layout.SHARD_CHARACTERS)
+    this_run = uuid4().hex
     tasks = [
         Task(
             "ingest",
             f"{number:05d}",
             ingest.ingest,
-            (group, number, corpus, config.chunking, run.folder, strict),
+            (group, number, corpus, config.chunking, run.folder, strict, this_run),
             version,
             {source.name: source.fingerprint for source in group},
         )
         for number, group in enumerate(grouped(sources))
     ]
-    receipts = run.stage(tasks, "documents", None, owns=(layout.DOCUMENTS, layout.CHUNKS, layout.REJECTS))
+
+    def following(ready: ShardReady) -> list[Task]:
+        if ready.run != this_run:
+            return []
+        follow = [_fingerprint_task(run, ready.name, ready.chunks)]
+        if encoder is not None and encoder.quick:
+            follow.insert(0, _embed_task(run, config, encoder, ready.name, {ready.name: ready.chunks}))
+        return follow
+
+    # Sources that are a shard or less are done before anything could follow; starting workers for them takes longer.
+    large = any(source.bytes is None or source.bytes > layout.SOURCE_GROUP_BYTES for source in sources)
+    owns = (layout.DOCUMENTS, layout.CHUNKS, layout.REJECTS)
+    receipts = run.stage(tasks, "documents", None, owns=owns, following=following if large else None)
     rejected = sum(receipt.info["rejected"] for receipt in receipts)
     if rejected and strict:
         raise NextlongError(
@@ -135,41 +152,43 @@ def _catalog(run: Run, ingested: Sequence[Receipt]) -> Receipt:
 
 def _fingerprint(run: Run, ingested: Sequence[Receipt], shards: Sequence[str]) -> None:
     checksums = _chunk_checksums(ingested)
-    version = config_hash(fingerprints.VERSION)
-    tasks = [
-        Task("fingerprint", shard, fingerprints.fingerprint, (run.folder, shard), version, {shard: checksums[shard]})
-        for shard in shards
-    ]
+    tasks = [_fingerprint_task(run, shard, checksums[shard]) for shard in shards]
     total = sum(receipt.info["chunks"] for receipt in ingested)
     run.stage(tasks, "chunks", total, owns=(layout.FINGERPRINTS,))
 
 
+def _fingerprint_task(run: Run, shard: str, chunks: str) -> Task:
+    version = config_hash(fingerprints.VERSION)
+    return Task("fingerprint", shard, fingerprints.fingerprint, (run.folder, shard), version, {shard: chunks})
+
+
 def _embed(
-    run: Run, config: PoolConfig, ingested: Sequence[Receipt], described: Receipt, shards: Sequence[str]
+    run: Run,
+    config: PoolConfig,
+    ingested: Sequence[Receipt],
+    described: Receipt,
+    shards: Sequence[str],
+    encoder: Encoder | None,
 ) -> list[Receipt]:
     fitted, inputs = None, {}
     checksums = _chunk_checksums(ingested)
-    if needs_fit(config.encoder):
+    if encoder is None:
         fitted = embed.fitted_path(run.folder)
         table = catalog.read_shards(run.folder)
         arguments = (run.folder, table, config.encoder)
         task = Task("fit", "encoder", embed.fit, arguments, config_hash(config.encoder, embed.VERSION), checksums)
         inputs = run.stage([task], "chunks", None, owns=(layout.ENCODER,))[0].checksums()
-    encoder = load_encoder(config.encoder, fitted)
-    version = config_hash(encoder.fingerprint, embed.VERSION)
-    tasks = [
-        Task(
-            "embed",
-            shard,
-            embed.embed,
-            (run.folder, shard, config.encoder, fitted),
-            version,
-            {shard: checksums[shard], **inputs},
-        )
-        for shard in shards
-    ]
+        encoder = load_encoder(config.encoder, fitted)
+    tasks = [_embed_task(run, config, encoder, shard, {shard: checksums[shard], **inputs}, fitted) for shard in shards]
     needs = Needs(workers=encoder.max_workers, model=True, gpu=encoder.takes_gpu)
     return run.stage(tasks, "chunks", described.info["chunks"], owns=(layout.VECTORS,), needs=needs)
+
+
+def _embed_task(
+    run: Run, config: PoolConfig, encoder: Encoder, shard: str, inputs: dict[str, str], fitted: Path | None = None
+) -> Task:
+    version = config_hash(encoder.fingerprint, embed.VERSION)
+    return Task("embed", shard, embed.embed, (run.folder, shard, config.encoder, fitted), version, inputs)
 
 
 def _index(run: Run, config: PoolConfig, embedded: Sequence[Receipt], shards: Sequence[str]) -> Receipt:

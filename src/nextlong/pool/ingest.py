@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import xxhash
 
@@ -18,8 +19,8 @@ from nextlong.config import ChunkingConfig, CorpusConfig
 from nextlong.corpus import Source, read_source
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import write_arrow
-from nextlong.execution.files import atomic
-from nextlong.execution.progress import advance
+from nextlong.execution.files import atomic, checksum
+from nextlong.execution.progress import advance, announce
 from nextlong.execution.tasks import Outcome
 from nextlong.pool import layout
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, Document, Reject
@@ -41,10 +42,34 @@ class _Shard:
     characters: int = 0
 
 
+@dataclass(frozen=True)
+class ShardReady:
+    """Announced as soon as a shard lies there.
+
+    Attributes:
+        run: which run's ingest wrote it.
+        name: the shard's.
+        chunks: checksum of its chunks.
+    """
+
+    run: str
+    name: str
+    chunks: str
+
+
 def ingest(
-    sources: Sequence[Source], number: int, corpus: CorpusConfig, chunking: ChunkingConfig, folder: Path, strict: bool
+    sources: Sequence[Source],
+    number: int,
+    corpus: CorpusConfig,
+    chunking: ChunkingConfig,
+    folder: Path,
+    strict: bool,
+    run: str,
 ) -> Outcome:
     """Read sources, chunk their documents, and write shards named ``<number>-<part>``.
+
+    Args:
+        run: what tells announcements of this run from late ones of another.
 
     Raises:
         NextlongError: a source cannot be read at all, or ``strict`` and a row had to be rejected.
@@ -69,10 +94,10 @@ def ingest(
                 advance(pending)
                 pending = 0
             if shard.characters >= layout.SHARD_CHARACTERS:
-                files += _write(shard, folder, f"{number:05d}-{part:05d}", counts)
+                files += _write(shard, folder, f"{number:05d}-{part:05d}", counts, run)
                 shard, part = _Shard(), part + 1
         if shard.documents["id"]:
-            files += _write(shard, folder, f"{number:05d}-{part:05d}", counts)
+            files += _write(shard, folder, f"{number:05d}-{part:05d}", counts, run)
         advance(pending)
     counts["rejected"] = rejects.count
     files += rejects.files()
@@ -107,15 +132,18 @@ def _add(shard: _Shard, document: Document, source: str, chunks: list[Chunk]) ->
     return len(chunks) - len(kept)
 
 
-def _write(shard: _Shard, folder: Path, name: str, counts: dict[str, int]) -> list[Path]:
+def _write(shard: _Shard, folder: Path, name: str, counts: dict[str, int], run: str) -> list[Path]:
     documents, chunks = folder / layout.DOCUMENTS / f"{name}.arrow", folder / layout.CHUNKS / f"{name}.arrow"
     write_arrow(documents, pa.record_batch(shard.documents, schema=DOCUMENT_SCHEMA))
-    write_arrow(chunks, pa.record_batch(shard.chunks, schema=CHUNK_SCHEMA))
+    chunk_rows = pa.record_batch(shard.chunks, schema=CHUNK_SCHEMA)
+    write_arrow(chunks, chunk_rows)
     counts["documents"] += len(shard.documents["id"])
     counts["chunks"] += len(shard.chunks["text"])
     counts["characters"] += shard.characters
-    largest = max((len(text.encode()) for text in shard.chunks["text"]), default=0)
+    ends = np.frombuffer(chunk_rows.column("text").buffers()[1], dtype=np.int64)
+    largest = int(np.diff(ends).max(initial=0))
     counts["largest_chunk"] = max(counts["largest_chunk"], largest)
+    announce(ShardReady(run, name, checksum(chunks)))
     return [documents, chunks]
 
 
