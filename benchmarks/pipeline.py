@@ -9,9 +9,7 @@ verifies everything. The tokenizer is a byte-level BPE trained on the corpus, un
 from __future__ import annotations
 
 import argparse
-import os
 import platform
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import faiss
 import numpy
 import pyarrow
 import tokenizers
+from watched import PeakMemory
 
 import nextlong
 from nextlong.config import CorpusConfig
@@ -35,49 +34,8 @@ from nextlong.tokenization.train import train_byte_level_bpe
 VOCABULARY_SIZE = 49_152
 # Training a BPE on more text than this changes its merges little.
 TRAINING_CHARACTERS = 20_000_000
-MEMORY_POLL_SECONDS = 0.25
 ENCODER_STAGES = ("fit", "embed")
 TEXTS_AT_ONCE = 10_000
-
-
-class PeakMemory:
-    """The most memory that this process and its children held at once while the block ran.
-
-    Counted is anonymous resident memory: what the processes own. Memory-mapped files are not counted, since the system
-    drops their pages when it needs room.
-    """
-
-    def __enter__(self) -> PeakMemory:
-        self.bytes, self._stop = 0, threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(MEMORY_POLL_SECONDS):
-            self.bytes = max(self.bytes, sum(map(_anonymous, _family(os.getpid()))))
-
-
-def _family(pid: int) -> list[int]:
-    try:
-        children = [
-            int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-        ]
-    except OSError:  # it has ended meanwhile
-        return []
-    return [pid, *(grandchild for child in children for grandchild in _family(child))]
-
-
-def _anonymous(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:  # it has ended meanwhile
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
 def main() -> None:
@@ -176,7 +134,7 @@ def _report(arguments: argparse.Namespace, pool: nextlong.Pool, runs: list[dict[
         "|---|---|---|",
         *(f"| {run['name']} | {format_seconds(run['seconds'])} | {format_bytes(run['memory'])} |" for run in runs),
         "",
-        "Peak memory is the anonymous resident memory of all processes together; memory-mapped files are not counted. The",
+        "Peak memory is what all processes together own (anonymous and shared); memory-mapped files are not counted. The",
         "second pool is the first one with another index: all stages but the index are taken over.",
         "",
         f"The encoder took {encoder / first['seconds']:.0%} of the first pool's wall time: the whole pool took",

@@ -1,0 +1,45 @@
+"""Encode all chunks of a pool again, on all cores, and keep nothing: the encoder's own time, for `measures/overhead.py`.
+
+    python benchmarks/encode_alone.py POOL_FOLDER ENCODER nanotoken|tokenizers
+
+`tokenizers` makes the encoder `static` do without nanotoken; for other encoders both are the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import Path
+
+from nextlong.config import EncoderConfig
+from nextlong.embedding import wordpiece
+from nextlong.embedding.protocol import Encoder
+from nextlong.embedding.registry import load_encoder
+from nextlong.execution.arrow import open_arrow
+from nextlong.execution.local import LocalExecutor
+from nextlong.records import CHUNK_SCHEMA
+
+TEXTS_AT_ONCE = 1024  # as in a pool
+
+
+@cache
+def loaded(name: str, tokenized_by: str) -> Encoder:
+    """An encoder that stays in its process from shard to shard."""
+    if tokenized_by == "tokenizers":
+        wordpiece._nanotokenizer = lambda tokenizer: None  # type: ignore[assignment]
+    return load_encoder(EncoderConfig(name=name))
+
+
+def encode(shard: Path, name: str, tokenized_by: str) -> int:
+    """Encode a shard; returns how many chunks that were."""
+    encoder = loaded(name, tokenized_by)
+    texts = open_arrow(shard, CHUNK_SCHEMA).column("text")
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        encoder.encode(texts.slice(start, TEXTS_AT_ONCE).to_pylist())
+    return len(texts)
+
+
+if __name__ == "__main__":
+    pool, *which = sys.argv[1:]
+    shards = sorted((Path(pool) / "chunks").glob("*.arrow"))
+    print(sum(LocalExecutor().map(encode, [(shard, *which) for shard in shards], lambda amount: None)))
