@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from nextlong.public_text import redacted
+
 
 class NextlongError(Exception):
     """Something a person can act on: what happened and where, and what to do about it.
 
     Args:
-        message: what happened and where (file, line, value), in one sentence.
+        message: what happened and where (file, line, value), in one sentence. Secrets in URLs are cut out of it.
         hint: what to do; shown on a line of its own.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        # What goes wrong with an address is often told with the whole address, by libraries too.
+        self.message = redacted(message)
+        self.hint = redacted(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message

@@ -10,7 +10,8 @@ import typer
 
 import nextlong
 from nextlong.cli import options
-from nextlong.cli.summary import console, print_dataset, print_pool
+from nextlong.cli.summary import print_dataset, print_pool
+from nextlong.cli.terminal import FAILED, console, name, say
 from nextlong.cli.verify import print_report
 from nextlong.corpus import demo_documents
 from nextlong.execution.object_path import located
@@ -64,12 +65,13 @@ def demo(
         print_pool(pool, page)
         print_dataset(data, card, page)
         print_report(data, report)
-        typer.echo(
-            f"\nThe rows are in {data}/tokens, what they are made of in {data}/sequences, the card in {data}/README.md.\n"
+        at = name(data)
+        say(
+            f"\nThe rows are in {at}/tokens, what they are made of in {at}/sequences, the card in {at}/README.md.\n"
             f"Next, on your own corpus:\n"
             f"  nextlong index 'corpus/*.jsonl.zst' --out pool\n"
             f"  nextlong synthesize pool --out data --length 128K --tokens 100M --tokenizer NAME_OR_FOLDER\n"
             f"  nextlong verify data"
         )
     if not report.ok:
-        raise typer.Exit(options.FAILED)
+        raise typer.Exit(FAILED)

@@ -9,15 +9,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 import nextlong
 from nextlong.api import export_config
 from nextlong.cli import options
-from nextlong.cli.summary import console, print_stages
+from nextlong.cli.summary import print_stages
+from nextlong.cli.terminal import cell, console, name, say
 from nextlong.dataset.layout import sequences_per_shard
 from nextlong.execution.object_path import located
-from nextlong.execution.progress import printable
 from nextlong.exporting.request import Request, export_request, rows_taken
 from nextlong.sizes import format_length
 
@@ -104,7 +103,7 @@ def print_result(out: Path, card: dict[str, Any], quiet: bool, as_json: bool) ->
         typer.echo(json.dumps(card))
     elif not quiet:
         print_export(out, card, console())
-        typer.echo(f"\nNext: nextlong verify {out}")
+        say(f"\nNext: nextlong verify {name(out)}")
 
 
 def print_export(folder: Path, card: dict[str, Any], console: Console) -> None:
@@ -143,7 +142,7 @@ def _remarks(card: dict[str, Any]) -> list[tuple[int, str]]:
 
 
 def _table(title: str) -> Table:
-    table = Table(title=Text(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title=cell(title, "bold"), title_justify="left", box=None, pad_edge=False)
     table.add_column("part", style="dim")
     for heading in ("length", "in a row", "weight", "rows", "sequences", "in no row"):
         table.add_column(heading, justify="right")
@@ -152,4 +151,4 @@ def _table(title: str) -> Table:
 
 def _add(table: Table, name: str, length: int, per_row: int, weight: float, rows: int, used: int, unused: int) -> None:
     shown = (format_length(length), f"{per_row:,}", f"{weight:g}", f"{rows:,}", f"{used:,}", f"{unused:,}")
-    table.add_row(Text(printable(name)), *shown)
+    table.add_row(cell(name), *shown)

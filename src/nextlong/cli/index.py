@@ -10,7 +10,8 @@ import typer
 import nextlong
 from nextlong.cli import options
 from nextlong.cli.plan import print_pool_plan
-from nextlong.cli.summary import console, print_pool
+from nextlong.cli.summary import print_pool
+from nextlong.cli.terminal import console, name, say
 
 
 def index(
@@ -69,4 +70,4 @@ def index(
         typer.echo(json.dumps(pool.description))
     elif not quiet:
         print_pool(pool, console())
-        typer.echo(f"\nNext: nextlong synthesize {out} --out DATASET --length 128K --tokens 100M --tokenizer NAME_OR_FOLDER")
+        say(f"\nNext: nextlong synthesize {name(out)} --out DATASET --length 128K --tokens 100M --tokenizer NAME_OR_FOLDER")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -14,6 +16,7 @@ from nextlong.cli.methods import methods
 from nextlong.cli.mix import mix
 from nextlong.cli.options import friendly
 from nextlong.cli.synthesize import synthesize
+from nextlong.cli.terminal import FAILED, Command, Group, say_unexpected
 from nextlong.cli.verify import verify
 
 app = typer.Typer(
@@ -23,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    cls=Group,
 )
 
 
@@ -39,15 +43,21 @@ def _common(
     pass
 
 
-app.command()(friendly(index))
-app.command()(friendly(synthesize))
-app.command()(friendly(export))
-app.command()(friendly(mix))
-app.command()(friendly(verify))
-app.command()(friendly(demo))
-app.command()(friendly(methods))
+app.command(cls=Command)(friendly(index))
+app.command(cls=Command)(friendly(synthesize))
+app.command(cls=Command)(friendly(export))
+app.command(cls=Command)(friendly(mix))
+app.command(cls=Command)(friendly(verify))
+app.command(cls=Command)(friendly(demo))
+app.command(cls=Command)(friendly(methods))
 
 
 def main() -> None:
     """Entry point."""
-    app()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be in letters that the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except Exception as error:
+        say_unexpected(error)
+        sys.exit(FAILED)

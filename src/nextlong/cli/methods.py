@@ -13,11 +13,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from nextlong.cli import options
-from nextlong.cli.summary import console
+from nextlong.cli.terminal import console, safe
 from nextlong.composition.registry import FOR_ALL, method_class, method_names, method_package, shared_keys
 from nextlong.config import Part
 from nextlong.errors import NextlongError
-from nextlong.execution.progress import printable
 
 # A string that needs no quotes in YAML; `true`, `null` and the like are no defaults.
 _PLAIN = re.compile(r"[A-Za-z][\w./:-]*")
@@ -122,8 +121,6 @@ def _as_yaml(value: object) -> str:
 def _print(text: str, first: str = "", others: str = "") -> None:
     width = min(console().width, _WIDEST)
     for line in text.splitlines():
-        wrapped = textwrap.wrap(
-            printable(line), width, initial_indent=first, subsequent_indent=others, break_on_hyphens=False
-        )
+        wrapped = textwrap.wrap(safe(line), width, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)
         typer.echo("\n".join(wrapped))
         first = others

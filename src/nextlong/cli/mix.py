@@ -10,7 +10,7 @@ import nextlong
 from nextlong.api import mix_config
 from nextlong.cli import options
 from nextlong.cli.export import License, print_plan, print_result
-from nextlong.cli.summary import console
+from nextlong.cli.terminal import console
 from nextlong.exporting.request import mix_request
 
 _SIZE = "Size"

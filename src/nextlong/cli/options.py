@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
 
-from nextlong.errors import NextlongError, UsageError
+from nextlong.cli.terminal import errors_for_people
+from nextlong.errors import UsageError
 from nextlong.execution.object_path import located
-from nextlong.execution.progress import Progress, Quiet, Shown, printable
+from nextlong.execution.progress import Progress, Quiet, Shown
 from nextlong.plain_yaml import load_yaml
-
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -187,20 +184,7 @@ def friendly(command: Callable[Parameters, Result]) -> Callable[Parameters, Resu
 
     @wraps(command)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        console = Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
-        try:
+        with errors_for_people():
             return command(*args, **kwargs)
-        except NextlongError as error:
-            console.print(f"error: {printable(error.message)}")
-            if error.hint:
-                console.print(f"  {printable(error.hint)}")
-            raise typer.Exit(WRONG_USAGE if isinstance(error, UsageError) else FAILED) from error
-        except OSError as error:  # the file system's own words, such as a full disk or a missing right
-            console.print(f"error: {printable(str(error))}")
-            console.print("  What is finished is kept; run the same command again when this is mended.")
-            raise typer.Exit(FAILED) from error
-        except KeyboardInterrupt as error:
-            console.print("Interrupted. Run the same command again to go on: what is finished is kept.")
-            raise typer.Exit(INTERRUPTED) from error
 
     return run

@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import zstandard
@@ -18,9 +17,11 @@ from rich.table import Table
 
 from nextlong.api import base_recipe, dataset_config, is_pool, pool_config
 from nextlong.chunking import make_chunker
+from nextlong.cli.terminal import cell
 from nextlong.composition.registry import method_class, method_options
 from nextlong.config import DatasetConfig, PoolConfig
 from nextlong.corpus import Source, find_sources, read_source
+from nextlong.corpus.source import open_binary
 from nextlong.dataset.layout import sequences_per_shard
 from nextlong.dataset.synthesize import sequences_wanted
 from nextlong.errors import UsageError
@@ -73,7 +74,7 @@ def print_pool_plan(
     table.add_row(
         "embed",
         f"{shards:,}",
-        f"{format_count(chunks)} chunks, {config.encoder.name}, {dimensions} dimensions",
+        cell(f"{format_count(chunks)} chunks, {config.encoder.name}, {dimensions} dimensions"),
         format_bytes(vectors),
     )
     table.add_row("index", "1", kind, format_bytes(chunks * (dimensions + 8) if kind == "ivf" else 0))
@@ -106,7 +107,7 @@ def _estimate(sources: Sequence[Source], config: PoolConfig) -> tuple[int, int, 
 def _documents(source: Source, characters: float) -> float:
     """About how many documents a source holds, if one has so many characters."""
     if source.kind == "parquet":
-        with fsspec.open(source.location, "rb") as file:
+        with open_binary(source.location) as file:
             return float(pq.ParquetFile(file).metadata.num_rows)
     return (source.bytes or 0) * _expansion(source) / characters
 
@@ -115,7 +116,7 @@ def _expansion(source: Source) -> float:
     """How many bytes of text a byte of the source holds, from its header or its first MiB."""
     if source.kind != "jsonl":
         return 1.0
-    with fsspec.open(source.location, "rb") as file:
+    with open_binary(source.location) as file:
         head = file.read(_SAMPLE_BYTES)
     try:
         if head.startswith(_GZIP):
@@ -184,7 +185,7 @@ def _print_dataset(
 
 
 def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title=cell(title, "bold"), title_justify="left", box=None, pad_edge=False)
     table.add_column("stage", style="dim")
     table.add_column("tasks", justify="right")
     table.add_column("what")

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nextlong.cli.terminal import cell
 from nextlong.dataset import layout
 from nextlong.dataset.describe import pool_folder
-from nextlong.execution.progress import printable
 from nextlong.execution.run import read_metrics
 from nextlong.execution.tables import read_table
 from nextlong.mining.filters import REASONS
@@ -25,13 +25,6 @@ from nextlong.sizes import format_bytes, format_count, format_length, format_sec
 _SHOWN_FIRST, _SHOWN_LAST = 3, 1
 _SHOWN_GROUPS = 3
 _EXCERPT = 50
-_PLAIN_WIDTH = 120
-
-
-def console() -> Console:
-    """Standard output; wide enough for the outline where it is no terminal."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=_PLAIN_WIDTH)
 
 
 def print_pool(pool: Pool, console: Console) -> None:
@@ -108,11 +101,11 @@ def _share(counts: dict[str, int]) -> float:
 
 
 def _print_rows(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
+    table = Table(title=cell(title, "bold"), title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True, style="dim")
     table.add_column()
     for name, value in rows:
-        table.add_row(name, Text(printable(value)))
+        table.add_row(name, cell(value))
     console.print(table)
 
 
@@ -134,7 +127,7 @@ def print_stages(folder: Path, console: Console) -> None:
     for name, line in merged.items():
         rate = f"{format_count(line['rows'] / max(line['seconds'], 1e-9))}/s"
         done = f"{line['rows']:,} {line['unit']}"
-        table.add_row(name, done, format_seconds(line["seconds"]), rate, format_bytes(line["peak_memory"]))
+        table.add_row(cell(name), cell(done), format_seconds(line["seconds"]), rate, format_bytes(line["peak_memory"]))
     console.print(table)
 
 
@@ -149,8 +142,8 @@ def print_outline(folder: Path, card: dict[str, Any], console: Console) -> None:
     spans = sequence["spans"]
     groups = sorted({span["group"] for span in spans})
     kind = "meta-chunks" if spans[0]["role"] != "document" else "documents"
-    title = f"Outline of {sequence['id']} (root document {printable(sequence['root'])}, {len(groups)} {kind})"
-    table = Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False, expand=False)
+    title = f"Outline of {sequence['id']} (root document {sequence['root']}, {len(groups)} {kind})"
+    table = Table(title=cell(title, "bold"), title_justify="left", box=None, pad_edge=False, expand=False)
     table.add_column("tokens", style="dim", no_wrap=True, min_width=15)
     table.add_column("role", style="dim", no_wrap=True, min_width=12)
     table.add_column("score", style="dim", no_wrap=True, min_width=5, justify="right")
@@ -172,8 +165,8 @@ def print_outline(folder: Path, card: dict[str, Any], console: Console) -> None:
                 f"{span['token_start']:,}-{span['token_end']:,}",
                 Text(named, style="bold" if role == "meta" else ""),
                 f"{span['score']:.2f}" if span["rank"] else "",
-                Text(printable(f"{span['document']}:{span['position']}")),
-                Text(printable(text)),
+                cell(f"{span['document']}:{span['position']}"),
+                cell(text),
             )
     if len(groups) > _SHOWN_GROUPS:
         table.add_row("…", f"{len(groups) - _SHOWN_GROUPS} more groups", "", "", "")

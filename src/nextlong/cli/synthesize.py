@@ -10,7 +10,8 @@ import typer
 import nextlong
 from nextlong.cli import options
 from nextlong.cli.plan import print_dataset_plan
-from nextlong.cli.summary import console, print_dataset
+from nextlong.cli.summary import print_dataset
+from nextlong.cli.terminal import console, name, say
 
 _SIZE, _MINING, _COMPOSITION = "Size", "Mining", "Composition"
 
@@ -200,4 +201,4 @@ def synthesize(
         typer.echo(json.dumps(card))
     elif not quiet:
         print_dataset(out, card, console())
-        typer.echo(f"\nNext: nextlong verify {out}")
+        say(f"\nNext: nextlong verify {name(out)}")

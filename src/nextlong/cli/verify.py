@@ -11,8 +11,8 @@ import typer
 
 import nextlong
 from nextlong.cli import options
+from nextlong.cli.terminal import FAILED, name, say
 from nextlong.execution.object_path import located
-from nextlong.execution.progress import printable
 from nextlong.verification.report import Report
 
 # How many failures are printed; the first one is the one to look at.
@@ -46,23 +46,23 @@ def verify(
     elif not quiet or not report.ok:
         print_report(path, report)
     elif report.gaps:  # quiet is for what is as it should be; this is not known to be
-        typer.echo(verdict(path, report), err=True)
+        say(verdict(path, report), err=True)
     if not report.ok:
-        raise typer.Exit(options.FAILED)
+        raise typer.Exit(FAILED)
 
 
 def print_report(path: Path, report: Report) -> None:
     """What was proven, and the first failures if there are any."""
     for what, amount in report.checks.items():
-        typer.echo(f"{amount:>12,}  {what}")
+        say(f"{amount:>12,}  {what}")
     for failure in report.failures[:_SHOWN_FAILURES]:
-        typer.echo(f"FAILED  {printable(str(failure))}", err=True)
+        say(f"FAILED  {name(failure)}", err=True)
     if len(report.failures) > _SHOWN_FAILURES:
         typer.echo(f"and {len(report.failures) - _SHOWN_FAILURES:,} more", err=True)
-    typer.echo(verdict(path, report))
+    say(verdict(path, report))
 
 
 def verdict(path: Path, report: Report) -> str:
     """The line that sums up."""
     gaps = "".join(f", but for {report.checks[gap]:,} {gap}" for gap in report.gaps)
-    return f"{path}: the {report.kind} " + (f"is verified{gaps}." if report.ok else "is NOT what it should be.")
+    return f"{name(path)}: the {report.kind} " + (f"is verified{gaps}." if report.ok else "is NOT what it should be.")

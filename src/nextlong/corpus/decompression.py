@@ -73,7 +73,7 @@ def _raw_blocks(location: str, file: IO[bytes]) -> Iterator[bytes]:
         try:
             block = file.read(BLOCK_BYTES)
         except Exception as error:  # every fsspec backend has exceptions of its own
-            raise reading_error(location, error) from error
+            raise reading_error(location, error) from None
         if not block:
             return
         yield block

@@ -133,7 +133,9 @@ def _text_sources(group: _TextGroup, id_prefix: str) -> list[Source]:
 def _text_source(name: str, batch: list[Entry], id_prefix: str) -> Source:
     hasher = xxhash.xxh3_64()
     for entry in batch:
-        hasher.update(f"{entry.path}\0{entry.version}\0".encode("utf-8", "surrogateescape"))
+        # What follows the question mark in a URL may be a signature, which changes while the file does not.
+        path = entry.path.partition("?")[0] if is_url(entry.location) else entry.path
+        hasher.update(f"{path}\0{entry.version}\0".encode("utf-8", "surrogateescape"))
     sizes = [entry.size for entry in batch]
     total = None if None in sizes else sum(size or 0 for size in sizes)
     files = tuple(entry.path for entry in batch)

@@ -107,7 +107,7 @@ def read_dataset(source: Source, config: CorpusConfig) -> Iterator[Document | Re
         raise NextlongError(
             f"Cannot read {source.name} after row {row:,}: {_short(error)}.",
             "Check the network and the dataset, then run the same command again; finished work is kept.",
-        ) from error
+        ) from None
 
 
 def _read_untyped(dataset: Any, source: Source, config: CorpusConfig) -> Iterator[Document | Reject]:
@@ -127,7 +127,7 @@ def _find_by_name(location: str, name: str, subset: str, split: str) -> Source:
         hint = "Check the name, the network and whether the dataset needs a login (HF_TOKEN)."
         if "onfig name is missing" in str(error):
             hint = f"Name the subset too: {PREFIX}{name}:SUBSET/{split}."
-        raise NextlongError(f"Cannot open the dataset {name}: {_short(error)}.", hint) from error
+        raise NextlongError(f"Cannot open the dataset {name}: {_short(error)}.", hint) from None
     known = builder.info.splits or {}
     files = builder.config.data_files or {}
     if (known or files) and split not in {str(key) for key in [*known, *files]}:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nextlong.corpus.huggingface import is_saved_dataset
-from nextlong.corpus.source import KNOWN_KINDS, file_kind, is_url, public_name, reading_error
+from nextlong.corpus.source import KNOWN_KINDS, file_kind, is_url, public_name, reading_error, storage_of
 from nextlong.errors import UsageError
 
 # What accompanies data and is not data. In a folder that holds JSON Lines or Parquet they are left out.
@@ -160,15 +160,8 @@ def _saved(path: Path, root: str, relative: str) -> Entry:
 
 
 def _list_remote(given: str) -> list[Entry]:
-    from fsspec.core import url_to_fs
-
     shown = public_name(given)
-    try:
-        storage, path = url_to_fs(given)
-    except ImportError as error:
-        raise UsageError(f"{shown} needs a package that is not installed: {error}.", "Install it with pip.") from error
-    except Exception as error:  # every fsspec backend has exceptions of its own
-        raise reading_error(given, error) from error
+    storage, path = storage_of(given)
     if not given.rstrip("/").endswith(path.rstrip("/")):
         given = storage.unstrip_protocol(path)  # the storage spells the path in a way of its own
     # In URLs of the web a question mark starts the query.
@@ -183,10 +176,10 @@ def _list_remote(given: str) -> list[Entry]:
         if magic:
             for name in [name for name, info in found.items() if info.get("type") == "directory"]:
                 found |= storage.find(name, detail=True)
-    except (UsageError, KeyboardInterrupt):
+    except UsageError:
         raise
-    except Exception as error:
-        raise reading_error(given, error) from error
+    except Exception as error:  # every fsspec backend has exceptions of its own
+        raise reading_error(given, error) from None
     entries = []
     for name, info in sorted(found.items()):
         relative = name.removeprefix(base).lstrip("/")
@@ -206,7 +199,7 @@ def _described(storage: Any, name: str, given: str) -> dict[str, Any]:
     try:
         return dict(storage.info(name))
     except Exception as error:  # every fsspec backend has exceptions of its own
-        raise reading_error(given, error) from error
+        raise reading_error(given, error) from None
 
 
 def _remote_entry(given: str, given_path: str, base: str, relative: str, name: str, info: dict[str, Any]) -> Entry:

@@ -42,11 +42,15 @@ def read_parquet(source: Source, config: CorpusConfig) -> Iterator[Document | Re
         except (pa.ArrowException, OSError) as error:
             # Arrow reports damaged content as an OSError too; those of the system carry a number.
             if isinstance(error, OSError) and error.errno is not None:
-                raise reading_error(source.location, error) from error
+                raise reading_error(source.location, error) from None
             if row == 0:
                 yield Reject(0, "the Parquet file is damaged or ends early: no footer or no readable first row")
             else:
                 yield Reject(row + 1, f"the Parquet file is damaged after row {row:,}; what follows is lost")
+        except NextlongError:
+            raise
+        except Exception as error:  # Arrow lets the exceptions of every fsspec backend through
+            raise reading_error(source.location, error) from None
 
 
 def needed_columns(schema: pa.Schema, source_name: str, config: CorpusConfig) -> list[str]:

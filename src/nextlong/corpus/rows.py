@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from nextlong.config import CorpusConfig
 from nextlong.errors import NextlongError
+from nextlong.public_text import printable
 from nextlong.records import Document, Reject
 
 DEFAULT_ID_COLUMN = "id"
@@ -52,8 +53,8 @@ def utf8_problem(error: UnicodeDecodeError) -> str:
 
 
 def quoted(name: str) -> str:
-    """A column's name for a message: in backticks, cut when long, and always valid Unicode."""
-    readable = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    """A column's name for a message: in backticks, cut when long, always valid Unicode without control characters."""
+    readable = printable(name.encode("utf-8", "backslashreplace").decode("utf-8"), lines=False)
     cut = readable if len(readable) <= MOST_CHARACTERS_OF_A_COLUMN else readable[: MOST_CHARACTERS_OF_A_COLUMN - 1] + "…"
     return f"`{cut}`"
 

@@ -22,7 +22,7 @@ def read_text(source: Source) -> Iterator[Document | Reject]:
             try:
                 content = opened.read()
             except Exception as error:  # every fsspec backend has exceptions of its own
-                raise reading_error(location, error) from error
+                raise reading_error(location, error) from None
         # In the location of a file of the web, what follows the question mark may be a secret.
         readable = public_name(file.partition("?")[0] if is_url(source.location) else file)
         if content.startswith(UTF16_BOMS):

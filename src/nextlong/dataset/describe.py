@@ -16,6 +16,7 @@ from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, config_hash
 from nextlong.dataset import layout
 from nextlong.dataset.compose import COUNTED
+from nextlong.dataset.markdown import code, code_block
 from nextlong.errors import NextlongError
 from nextlong.execution.files import atomic, read_description, write_description
 from nextlong.execution.object_path import located, recorded
@@ -166,7 +167,7 @@ def card(content: dict[str, Any], session: Session) -> str:
         **hub_configs(config.format, layout.TOKENS),
     }
     sources = content["pool"]["config"]["corpus"]["inputs"]
-    listed = [f"- `{source}`" for source in sources[:20]]
+    listed = [f"- {code(source)}" for source in sources[:20]]
     if len(sources) > len(listed):
         listed.append(f"- … and {len(sources) - len(listed):,} more, listed in `dataset.yaml`")
     columns = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in form.COLUMNS.items())
@@ -190,9 +191,9 @@ Made by nextlong {content["nextlong"]}. What a sequence is: {method.SUMMARY}.
 | tokens | {counts["tokens"]:,} |
 {_counted_parts(counts)}
 | tokens wasted | {counts["tokens_wasted"]:,} (cut off or left over from documents that were taken up) |
-| tokenizer | {tokenizer["name"]}, {tokenizer["vocabulary_size"]:,} tokens |
+| tokenizer | {code(tokenizer["name"])}, {tokenizer["vocabulary_size"]:,} tokens |
 | begin, end token | {begin}, {end} |
-| separator | `{separator}` |
+| separator | {code(separator)} |
 | seed | {config.seed} |
 
 ## Load
@@ -215,11 +216,9 @@ Made by nextlong {content["nextlong"]}. What a sequence is: {method.SUMMARY}.
 
 {chr(10).join(listed)}
 
-Licence: `{config.license}`. The sources decide the licence; set it with `--license`.
+Licence: {code(config.license)}. The sources decide the licence; set it with `--license`.
 
 ## Configuration
 
-```yaml
-{yaml.safe_dump({"pool": content["pool"]["config"], "dataset": content["config"]}, sort_keys=False).strip()}
-```
+{code_block(yaml.safe_dump({"pool": content["pool"]["config"], "dataset": content["config"]}, sort_keys=False), "yaml")}
 """

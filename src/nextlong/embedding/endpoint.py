@@ -24,6 +24,7 @@ from nextlong.config import EncoderConfig
 from nextlong.embedding.protocol import Vectors
 from nextlong.embedding.windows import mean_by_text, windows
 from nextlong.errors import NextlongError, UsageError
+from nextlong.public_text import HIDDEN, redacted
 
 # OpenAI's models read 8,191 tokens, and a character is rarely more than one token, so nothing is cut off unseen.
 # Services with a shorter input need a smaller `window`.
@@ -36,6 +37,14 @@ _ATTEMPTS = 7
 _FIRST_WAIT_SECONDS = 1.0
 # A service that asks for a longer pause than this is not going to be back soon: better to say so.
 _LONGEST_WAIT_SECONDS = 120.0
+
+# The JSON of a vector of 8,192 numbers is some 200 KB.
+_ANSWER_BYTES_PER_TEXT = 1 << 20
+_READ_BYTES = 1 << 16
+
+_SHOWN_CHARACTERS = 300
+# A value of a query that is shorter keeps nobody out, and hiding it would spoil words.
+_SHORTEST_SECRET = 4
 
 _RETRIED = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 
@@ -64,10 +73,12 @@ class EndpointEncoder:
             timeout: seconds to wait for an answer.
             first_wait: seconds before the first retry; doubled for each further one.
         """
-        self.name = config.name
+        self.name = redacted(config.name)
         self._url = endpoint_url(url)
-        # Errors leave the query out: some services take their key there.
-        self._shown = self._url.partition("?")[0]
+        # Errors leave the query out, and so does what is stored: some services take their key there.
+        self._shown, _, query = self._url.partition("?")
+        values = [pair.partition("=")[2] for pair in query.split("&")]
+        self._secrets = [query, *values, *map(urllib.parse.unquote_plus, values)]
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._config = config
         self._window = config.window or WINDOW
@@ -80,7 +91,7 @@ class EndpointEncoder:
                 f"{self._shown} returned {self.dimensions} dimensions where {config.dimensions} were asked for.",
                 "Leave `dimensions` out; this model cannot shorten its vectors.",
             )
-        described = json.dumps([self._url, config.model, config.dimensions, self.dimensions, self._window, config.prompt])
+        described = json.dumps([self._shown, config.model, config.dimensions, self.dimensions, self._window, config.prompt])
         self.fingerprint = f"endpoint-{_VERSION}-{xxhash.xxh3_64_hexdigest(described.encode())}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -102,9 +113,10 @@ class EndpointEncoder:
             body["model"] = self._config.model
         if self._config.dimensions:
             body["dimensions"] = self._config.dimensions
-        return self._checked(self._post(json.dumps(body).encode()), len(texts))
+        most = (len(texts) + 1) * _ANSWER_BYTES_PER_TEXT
+        return self._checked(self._post(json.dumps(body).encode(), most), len(texts))
 
-    def _post(self, body: bytes) -> bytes:
+    def _post(self, body: bytes, most: int) -> bytes:
         headers = {"Content-Type": "application/json"}
         key = _key()
         if key:
@@ -115,15 +127,14 @@ class EndpointEncoder:
             asked = None
             try:
                 with self._opener.open(request, timeout=self._timeout) as answer:
-                    content: bytes = answer.read()
-                    return content
+                    return self._read(answer, most)
             except urllib.error.HTTPError as error:
-                problem = f"HTTP {error.code}: {_excerpt(error, key)}"
+                problem = f"HTTP {error.code}: {_excerpt(error, [key, *self._secrets])}"
                 if error.code not in _RETRIED:
                     raise NextlongError(f"{self._shown} refused the request with {problem}", _advice(error.code)) from None
                 asked = _retry_after(error.headers.get("Retry-After"))
             except (OSError, http.client.HTTPException) as error:
-                problem = str(getattr(error, "reason", error) or type(error).__name__)
+                problem = _hidden(str(getattr(error, "reason", error) or type(error).__name__), [key, *self._secrets])
             if attempt + 1 == _ATTEMPTS or (asked or 0) > _LONGEST_WAIT_SECONDS:
                 break
             # Spread over half the wait, so that workers refused together do not come back together.
@@ -134,6 +145,19 @@ class EndpointEncoder:
             "Check that the service runs and is not overloaded, then run the same command again; finished shards are kept.",
         )
 
+    def _read(self, answer: Any, most: int) -> bytes:
+        """The body of an answer, as long as it comes in time and is not larger than any vectors are."""
+        content, end = b"", time.monotonic() + self._timeout
+        while part := answer.read1(_READ_BYTES):
+            content += part
+            if len(content) > most:
+                raise self._wrong(f"more than {most:,} bytes")
+            if time.monotonic() > end:
+                raise TimeoutError("the answer takes longer than the time that is waited for one")
+        if answer.length:  # what the service has announced and not sent
+            raise http.client.IncompleteRead(content, answer.length)
+        return content
+
     def _checked(self, content: bytes, count: int) -> Vectors:
         """The vectors of an answer in the order of the texts."""
         try:
@@ -141,8 +165,8 @@ class EndpointEncoder:
             order = [int(row["index"]) for row in rows]
             with np.errstate(over="ignore"):  # becomes infinity, which is found below
                 vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._wrong(f"no list of vectors ({type(error).__name__}: {error})") from None
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise self._wrong(f"no list of vectors ({type(error).__name__}: {str(error)[:_SHOWN_CHARACTERS]})") from None
         if sorted(order) != list(range(count)):
             raise self._wrong(f"{len(order)} vectors with the indexes {order[:5]}… for {count} texts")
         if vectors.ndim != 2 or vectors.shape[1] == 0 or (self.dimensions and vectors.shape[1] != self.dimensions):
@@ -170,7 +194,7 @@ def endpoint_url(url: str) -> str:
         usable = False
     if not usable:
         raise UsageError(
-            f"`{url}` is no address of an embeddings service.", "Write it like endpoint:http://localhost:8000/v1"
+            f"`{redacted(url)}` is no address of an embeddings service.", "Write it like endpoint:http://localhost:8000/v1"
         )
     if "@" in parts.netloc:
         raise UsageError("An endpoint's address must not hold a password.", "Set NEXTLONG_API_KEY instead.")
@@ -209,14 +233,21 @@ def _retry_after(value: str | None) -> float | None:
         return None
 
 
-def _excerpt(error: urllib.error.HTTPError, key: str) -> str:
-    """The start of an error's body. A service may quote the key back."""
+def _excerpt(error: urllib.error.HTTPError, secrets: Sequence[str]) -> str:
+    """The start of an error's body. A service may quote the key back, or the address."""
     try:
-        text = error.read(2000).decode("utf-8", "replace").strip()
+        text = error.read1(2000).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException):
         text = ""
-    text = text or str(error.reason)
-    return " ".join((text.replace(key, "…") if key else text).split())[:300]
+    return " ".join(_hidden(text or str(error.reason), secrets).split())[:_SHOWN_CHARACTERS]
+
+
+def _hidden(text: str, secrets: Sequence[str]) -> str:
+    """``text`` without secrets, the longest first: one may be part of another."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, HIDDEN)
+    return text
 
 
 def _advice(code: int) -> str:

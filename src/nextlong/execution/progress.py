@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from nextlong.public_text import printable, redacted
 from nextlong.sizes import format_count, format_seconds
 
 # Where there is no terminal, one line in so many seconds tells that the work goes on, and keeps logs readable.
@@ -67,13 +68,6 @@ def send_announcements_to(listener: Callable[[Any], None]) -> None:
     _listener = listener
 
 
-def printable(text: str) -> str:
-    """Text that may come from a corpus, safe for a terminal: control characters become visible escapes."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
-    )
-
-
 class Progress(Protocol):
     """Shows how far a stage is."""
 
@@ -109,7 +103,9 @@ class Shown:
 
     def say(self, line: str) -> None:
         """See :class:`Progress`."""
-        self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+        self.console.print(
+            printable(redacted(line), lines=False), highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
 
     def stage(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Advance]:
         """See :class:`Progress`."""

@@ -11,6 +11,7 @@ import yaml
 import nextlong
 from nextlong.config import MixConfig, config_hash
 from nextlong.dataset import layout
+from nextlong.dataset.markdown import code, code_block
 from nextlong.execution.files import atomic, write_description
 from nextlong.execution.run import Run
 from nextlong.execution.tasks import Receipt
@@ -132,14 +133,14 @@ def card(content: dict[str, Any]) -> str:
     }
     packed = any(part["sequences_per_row"] > 1 for part in parts)
     table = "\n".join(
-        f"| {part['name']} | {part['config']['composition']['method']} | {format_length(part['sequence_length'])} "
+        f"| {code(part['name'])} | {part['config']['composition']['method']} | {format_length(part['sequence_length'])} "
         f"| {part['sequences_per_row']} | {part['weight']:g} | {part['counts']['rows']:,} | {part['counts']['used']:,} "
         f"| {part['counts']['too_short'] + part['counts']['left_over']:,} |"
         for part in parts
     )
     columns = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in form.COLUMNS.items())
     sources = list(dict.fromkeys(source for part in parts for source in part["pool"]["config"]["corpus"]["inputs"]))
-    listed = "\n".join([f"- `{source}`" for source in sources[:20]] + (["- …"] if len(sources) > 20 else []))
+    listed = "\n".join([f"- {code(source)}" for source in sources[:20]] + (["- …"] if len(sources) > 20 else []))
     mask = _MASK.format(borders=_BORDERS[form.BORDERS]) if packed else _NO_MASK
     title = "a mix of datasets" if content["kind"] == "mix" else "an export of one dataset"
     return f"""---
@@ -164,7 +165,7 @@ Made with [NExtLong](https://arxiv.org/abs/2501.12766) by nextlong {content["nex
 | sequences in no row | {counts["dropped"]:,} |
 | tokens cut off | {counts["tokens_wasted"]:,} |
 | meta-chunks cut or cut off | {counts["meta_chunks_cut"]:,} |
-| tokenizer | {tokenizer["name"]}, {tokenizer["vocabulary_size"]:,} tokens |
+| tokenizer | {code(tokenizer["name"])}, {tokenizer["vocabulary_size"]:,} tokens |
 | begin, end token | {tokenizer["bos_id"]}, {tokenizer["eos_id"]} |
 
 ## Load
@@ -187,13 +188,11 @@ training token can be traced to its document. `nextlong verify` proves all of it
 
 {listed}
 
-Licence: `{config["license"]}`. The sources decide the licence; set it with `--license`.
+Licence: {code(config["license"])}. The sources decide the licence; set it with `--license`.
 
 ## Configuration
 
-```yaml
-{yaml.safe_dump(config, sort_keys=False).strip()}
-```
+{code_block(yaml.safe_dump(config, sort_keys=False), "yaml")}
 """
 
 

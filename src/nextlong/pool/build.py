@@ -23,6 +23,7 @@ from nextlong.pool import catalog, embed, fingerprints, indexing, ingest, layout
 from nextlong.pool.derived import remove_outdated
 from nextlong.pool.ingest import ShardReady
 from nextlong.pool.pool import Pool
+from nextlong.public_text import redacted
 from nextlong.tokenization.tokenizer import load_tokenizer
 
 # Chunks without a vector that the description names.
@@ -57,7 +58,7 @@ def build(
         encoder = load_encoder(config.encoder)  # a wrong name or missing weights should not wait until the corpus is read
     plan = {
         "kind": "pool",
-        "config": config.model_dump(mode="json", exclude={"corpus": {"inputs"}}),
+        "config": _shown(config.model_dump(mode="json", exclude={"corpus": {"inputs"}})),
         "sources": {source.name: source.fingerprint for source in sources},
     }
     with claimed(folder, plan, layout.DESCRIPTION, overwrite, progress, inside=(layout.TOKENS, layout.DERIVED)):
@@ -70,6 +71,11 @@ def build(
         indexed = _index(run, config, embedded, shards)
         _describe(run, config, sources, ingested, described, embedded, indexed)
     return Pool(folder)
+
+
+def _shown(config: dict[str, Any]) -> dict[str, Any]:
+    """A pool's configuration as it is stored: an encoder's address may have a key in it."""
+    return {**config, "encoder": {**config["encoder"], "name": redacted(config["encoder"]["name"])}}
 
 
 def _ingest(run: Run, config: PoolConfig, sources: Sequence[Source], strict: bool, encoder: Encoder | None) -> list[Receipt]:
@@ -216,7 +222,7 @@ def _describe(
         for reason, amount in receipt.info["reasons"].items():
             reasons[reason] = reasons.get(reason, 0) + amount
     made_of = [described.checksums(), _chunk_checksums(ingested), *(receipt.checksums() for receipt in embedded)]
-    plain = config.model_dump(mode="json")
+    plain = _shown(config.model_dump(mode="json"))
     plain["corpus"]["inputs"] = [source.name for source in sources]  # no credentials, no patterns
     content: dict[str, Any] = {
         "id": config_hash(made_of, indexed.info, indexed.checksums()),
