@@ -140,6 +140,33 @@ def test_look_ups_over_shards(sharded):
     assert pool.characters == sum(len(document["text"]) for document in documents)
 
 
+def test_the_edges_of_a_text_are_those_of_the_whole_text(tmp_path):
+    texts = ["plain words " * 30, "h\u00e9\u6f22\U0001f642" * 40, "short", "a\n\u6f22" * 200]
+    pool = build(write_corpus(tmp_path / "corpus.jsonl", [{"text": text} for text in texts]), tmp_path / "pool")
+    for chunk, text in enumerate(pool.texts(range(pool.chunks))):
+        for characters in (1, 7, 64, 5000):
+            assert pool.head(chunk, characters) == text[:characters]
+            assert pool.tail(chunk, characters) == text[-characters:]
+        assert pool.bytes_of(np.array([chunk]))[0] == len(text.encode())
+
+
+def test_chunks_are_grouped_by_shard_in_the_order_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "SOURCE_GROUP_BYTES", 1)
+    texts = [[{"text": document["text"]} for document in make_documents(6, seed=seed)] for seed in range(3)]
+    corpora = [write_corpus(tmp_path / f"{number}.jsonl", own) for number, own in enumerate(texts)]
+    pool = build(corpora, tmp_path / "pool")
+    assert len(pool.shards) == 3
+    chunks = np.random.default_rng(0).integers(0, pool.chunks, 200)
+    groups = pool.by_shard(chunks)
+    assert [shard for shard, _ in groups] == [0, 1, 2]
+    for shard, places in groups:
+        assert (np.diff(places) > 0).all()
+        rows = chunks[places] - pool.shard_start(shard)
+        assert rows.min() >= 0 and rows.max() < pool.shard_size(shard)
+    assert sum(len(places) for _, places in groups) == len(chunks)
+    assert pool.by_shard(chunks[:0]) == []
+
+
 # Blank chunks, chunks without a vector.
 
 

@@ -26,6 +26,7 @@ class Stream:
     def __init__(self, method: Method, chunks: Ordinals) -> None:
         self.chunks, self.at = chunks, 0
         self._tokens, self._content = method.tokens, method.session.content
+        self._tokens.hold(chunks)
         self._ends = np.cumsum(self._tokens.lengths(chunks))
 
     def fill(self) -> Ends | None:
@@ -38,14 +39,14 @@ class Stream:
         before = int(self._ends[self.at - 1]) if self.at else 0
         stop = int(np.searchsorted(self._ends, before + self._content)) + 1
         while stop <= len(self.chunks):
-            ends = self._tokens.join(self.chunks[self.at : stop])[1]
+            ends = self._tokens.ends(self.chunks[self.at : stop])
             if ends[-1] < self._content:
                 stop += 1
                 continue
             # Joining added tokens that the lengths had not counted. Without the last chunk, which may change the tokens
             # of the separator before it, they may be too few again.
             if len(ends) > 1 and ends[-2] >= self._content:
-                fewer = self._tokens.join(self.chunks[self.at : stop - 1])[1]
+                fewer = self._tokens.ends(self.chunks[self.at : stop - 1])
                 if fewer[-1] >= self._content:
                     stop -= 1
                     continue

@@ -239,13 +239,13 @@ class Nextlong(Method):
         return set(found.meta_chunks.tolist()) | {negative.chunk for group in chosen for negative in group}
 
     def _token_exact(self, found: Neighbours, candidates: SequenceFilter) -> tuple[list[Placed], Ends]:
-        store, content = self.tokens.store, self.session.content
+        content = self.session.content
         everything = np.unique(np.concatenate([found.meta_chunks, *found.chunks]))
-        lengths = dict(zip(everything.tolist(), store.stored_lengths(everything).tolist(), strict=True))
+        lengths = dict(zip(everything.tolist(), self.tokens.stored_lengths(everything).tolist(), strict=True))
 
         def length_of(chunk: int) -> int:
             if lengths[chunk] < 0:
-                lengths[chunk] = int(store.lengths(np.array([chunk]))[0])
+                lengths[chunk] = int(self.tokens.lengths(np.array([chunk]))[0])
             return int(lengths[chunk])
 
         meta_lengths = [length_of(meta) for meta in found.meta_chunks.tolist()]
@@ -274,7 +274,7 @@ class Nextlong(Method):
         return arranged(found.meta_chunks.tolist(), chosen, config.composition.position, key, cut_last)
 
     def _ends(self, order: list[Placed]) -> Ends:
-        return self.tokens.join(np.array([place.chunk for place in order], dtype=np.int64))[1]
+        return self.tokens.ends(np.array([place.chunk for place in order], dtype=np.int64))
 
     def _pool_exhausted(self, found: Neighbours, candidates: SequenceFilter, tokens: int) -> NextlongError:
         pool, length = self.session.pool(), self.session.config.length

@@ -10,8 +10,13 @@ import numpy as np
 from nextlong.composition.session import Session
 from nextlong.pool.pool import Ordinals
 from nextlong.records import Ends
+from nextlong.tokenization.seams import EDGE
+from nextlong.tokenization.splices import Spliced, Texts, spliced
 from nextlong.tokenization.store import TokenStore
 from nextlong.tokenization.tokenizer import Tokens
+from nextlong.tokenization.units import Packed
+
+_NONE = np.empty(0, dtype=np.int64)
 
 
 class ChunkTokens:
@@ -26,11 +31,18 @@ class ChunkTokens:
                 store lacks are tokenised here, and forgotten.
         """
         self._session, self._put = session, put
+        self._held = _NONE
+        self._units: Packed | None = None
 
     @cached_property
     def store(self) -> TokenStore:
         """What is stored."""
         return self._session.store()
+
+    def hold(self, chunks: Ordinals) -> None:
+        """Find the tokens of these chunks, which will be asked for in parts, all at once. What was held before is not."""
+        self._held = np.unique(chunks)
+        self._units = self.store.find(self._held)
 
     def lengths(self, chunks: Ordinals) -> Ordinals:
         """How many tokens each chunk adds to a sequence, the separator after it included. int64.
@@ -38,16 +50,67 @@ class ChunkTokens:
         Joining may add or remove a few, where tokens reach across a separator.
         """
         if self._put is not None and self._put(chunks):
-            self.store = self._session.store()
-        return self.store.lengths(chunks)
+            self.store, self._held = self._session.store(), _NONE
+        return self.store.lengths_of(self._found(chunks, lacking=True))
+
+    def stored_lengths(self, chunks: Ordinals) -> Ordinals:
+        """:meth:`lengths`, with -1 for chunks that the store does not hold."""
+        return self.store.lengths_of(self._found(chunks, lacking=False))
+
+    def ends(self, chunks: Ordinals) -> Ends:
+        """Where each chunk ends in the joined tokens: what :meth:`join` gives, without making these. int32."""
+        return self._spliced(chunks).ends
 
     def join(self, chunks: Ordinals) -> tuple[Tokens, Ends]:
         """The tokens of the text of these chunks, joined by the separator, and where each chunk ends in them. Both int32."""
-        pool = self._session.pool()
-        return self._session.joiner().join(self.store.units(chunks), lambda place: pool.texts(chunks[place : place + 1])[0])
+        joined = self._spliced(chunks)
+        return np.concatenate([np.empty(0, dtype=np.int32), *joined.pieces()]), joined.ends
 
-    def row(self, chunks: Ordinals) -> Tokens:
-        """The tokens of a sequence: the begin token, the chunks joined and cut to length, the end token. int32."""
-        content = self.join(chunks)[0][: self._session.content]
-        ends = (np.array(tokens, dtype=np.int32) for tokens in (self._session.bos, self._session.eos))
-        return np.concatenate([next(ends), content, next(ends)])
+    def put_row(self, chunks: Ordinals, row: Tokens) -> int:
+        """Put the tokens of a sequence into a row: the begin token, the chunks joined and cut to length, the end token.
+
+        Args:
+            chunks: of the sequence.
+            row: int32, as long as sequences are.
+
+        Returns:
+            How many tokens the sequence has; the row is not touched if it is not filled.
+        """
+        session, joined = self._session, self._spliced(chunks)
+        bos, eos, surplus = session.bos, session.eos, int(joined.ends[-1]) - session.content
+        if surplus < 0:
+            return len(row) + surplus
+        pieces = list(joined.pieces())
+        while surplus:
+            last = pieces.pop()
+            if len(last) > surplus:
+                pieces.append(last[: len(last) - surplus])
+            surplus -= min(len(last), surplus)
+        row[: len(bos)], row[len(row) - len(eos) :] = bos, eos
+        np.concatenate(pieces, out=row[len(bos) : len(row) - len(eos)])
+        return len(row)
+
+    def _found(self, chunks: Ordinals, lacking: bool) -> Packed:
+        """Where the units of chunks lie.
+
+        Args:
+            chunks: the chunks.
+            lacking: tokenise those that the store lacks.
+        """
+        places = np.searchsorted(self._held, chunks)
+        if self._units is None or not len(self._held) or (self._held[places.clip(max=len(self._held) - 1)] != chunks).any():
+            return self.store.units(chunks) if lacking else self.store.find(chunks)
+        found = self._units.take(places)
+        if lacking and found.home.min(initial=0) < 0:
+            self.store.add_lacking(chunks, found)
+        return found
+
+    def _spliced(self, chunks: Ordinals) -> Spliced:
+        session = self._session
+        pool, ordinals = session.pool(), chunks.tolist()
+        texts = Texts(
+            lambda place: pool.texts(chunks[place : place + 1])[0],
+            lambda place: pool.tail(ordinals[place], EDGE),
+            lambda place: pool.head(ordinals[place], EDGE),
+        )
+        return spliced(session.joiner(), self._found(chunks, lacking=True), texts)

@@ -98,7 +98,7 @@ class Untie(Method):
             return None
         while True:
             chunks = self._interleaved(stream.chunks[first : stream.at])
-            ends = self.tokens.join(chunks)[1]
+            ends = self.tokens.ends(chunks)
             if ends[-1] >= self.session.content:
                 return chunks, ends
             if stream.at == len(stream.chunks):

@@ -102,7 +102,7 @@ def _row(session: Session, tokens: ChunkTokens, draft: Draft, number: int) -> di
     kept = 1 + int(np.count_nonzero(draft.ends[:-1] < session.content))
     # Rows are written from the chunks that are kept. Without those behind them they may have fewer tokens, where a separator
     # and what follows it share one; a chunk more is then kept, of which no token is.
-    while (ends := tokens.join(chunks[:kept])[1] if kept < len(chunks) else draft.ends)[-1] < session.content:
+    while (ends := tokens.ends(chunks[:kept]) if kept < len(chunks) else draft.ends)[-1] < session.content:
         kept += 1
     chunks, order = chunks[:kept], draft.order[:kept]
     ends = np.minimum(ends, session.content) + offset

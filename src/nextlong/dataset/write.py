@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -9,6 +11,7 @@ import pyarrow as pa
 from nextlong.composition.session import Session
 from nextlong.composition.tokens import ChunkTokens
 from nextlong.dataset import layout
+from nextlong.errors import NextlongError
 from nextlong.execution.progress import advance
 from nextlong.execution.tables import read_table
 from nextlong.execution.tasks import Outcome
@@ -22,14 +25,19 @@ VERSION = 2
 def write(session: Session, batch: str) -> Outcome:
     """Write the rows of ``sequences/<batch>.parquet`` to ``tokens/<batch>`` with the format's suffixes."""
     table = read_table(session.folder / layout.SEQUENCES / f"{batch}.parquet", SEQUENCE_SCHEMA)
-    tokens = ChunkTokens(session)
+    tokenizer, config, tokens = session.joiner().tokenizer, session.config, ChunkTokens(session)
     spans = table.column("spans").combine_chunks()
     chunks = spans.flatten().field("chunk").to_numpy()
-    rows = []
-    for start, stop in zip(spans.offsets[:-1].to_pylist(), spans.offsets[1:].to_pylist(), strict=True):
-        rows.append(tokens.row(chunks[start:stop]))
+    tokens.hold(chunks)
+    rows = np.empty((len(table), config.length), dtype=np.int32)
+    for row, (start, stop) in zip(rows, pairwise(spans.offsets.to_pylist()), strict=True):
+        if (filled := tokens.put_row(chunks[start:stop], row)) < config.length:
+            raise NextlongError(
+                f"A sequence of {session.folder} has {filled:,} tokens, not {config.length:,}: what the pool "
+                f"{session.pool_folder} holds is not what the sequence was made from.",
+                f"See what is damaged: nextlong verify {session.pool_folder}",
+            )
         advance(1)
-    tokenizer, config = session.joiner().tokenizer, session.config
     first, last = len(session.bos), config.length - len(session.eos)
     return write_shard(
         session.folder / layout.TOKENS,

@@ -133,6 +133,7 @@ def _respanned(session: Session, spans: pa.ListArray) -> tuple[pa.ListArray, Ord
     joiner = ChunkTokens(session)
     flat, counts = spans.flatten(), spans.value_lengths().to_numpy()
     chunks = flat.field("chunk").to_numpy()
+    joiner.hold(chunks)
     borders = np.concatenate([[0], np.cumsum(counts)])
     kept: list[int] = []
     totals: list[int] = []
@@ -159,11 +160,11 @@ def _respanned(session: Session, spans: pa.ListArray) -> tuple[pa.ListArray, Ord
 def _fitted(session: Session, joiner: ChunkTokens, chunks: Ordinals) -> tuple[int, npt.NDArray[np.int32]]:
     """How many tokens chunks have, and where those that are needed end; none if they do not suffice."""
     content = session.content
-    tokens, ends = joiner.join(chunks)
-    total, count = len(tokens), int(np.searchsorted(ends, content)) + 1
+    ends = joiner.ends(chunks)
+    total, count = int(ends[-1]), int(np.searchsorted(ends, content)) + 1
     while count <= len(chunks):
         # What is left away stands in no row, and the last chunk's tokens may depend on what comes next.
-        ends = joiner.join(chunks[:count])[1]
+        ends = joiner.ends(chunks[:count])
         if ends[-1] >= content:
             return total, np.minimum(ends, content)
         count += 1

@@ -132,22 +132,21 @@ def write(folder: Path, name: str, sources: Sequence[Source], format: str, dtype
     table = read_table(folder / layout.ROWS / f"{name}.parquet", ROW_SCHEMA)
     part_of = {source.name: source for source in sources} if len(sources) > 1 else {}
     tokens_of = {source.name: ChunkTokens(source.session) for source in sources}
-    tokens: list[Tokens] = []
     spans = table.column("spans").combine_chunks()
     chunks, starts = (spans.flatten().field(field).to_numpy() for field in ("chunk", "token_start"))
+    for part, part_tokens in tokens_of.items():
+        part_tokens.hold(_chunks_of(table, part) if part_of else chunks)
     first = 0
     columns = [table.column(column).to_pylist() for column in ("id", "domain", "indices")]
-    for row_id, domain, indices, count in zip(*columns, spans.value_lengths().to_pylist(), strict=True):
+    tokens = np.empty((len(table), columns[2][0][-1][1] if len(table) else 0), dtype=np.int32)
+    for row, row_id, domain, indices, count in zip(tokens, *columns, spans.value_lengths().to_pylist(), strict=True):
         source = part_of.get(domain, sources[0])
         own = slice(first, first + count)
         cuts = np.searchsorted(starts[own], [start for start, _ in indices])
-        session = source.session
-        parts: list[Tokens] = []
-        for of_sequence in np.split(chunks[own], cuts[1:]):
-            parts.append(tokens_of[source.name].row(of_sequence))
-            if len(parts[-1]) < session.config.length:
-                raise _too_few_tokens(source, row_id, len(parts[-1]))
-        tokens.append(np.concatenate(parts))
+        for of_sequence, (start, stop) in zip(np.split(chunks[own], cuts[1:]), indices, strict=True):
+            filled = tokens_of[source.name].put_row(of_sequence, row[start:stop])
+            if filled < source.length:
+                raise _too_few_tokens(source, row_id, filled)
         first += count
         advance(1)
     tokenizer = sources[0].session.joiner().tokenizer
@@ -160,6 +159,13 @@ def write(folder: Path, name: str, sources: Sequence[Source], format: str, dtype
         token_dtype(format, dtype, tokenizer.vocabulary_size),
         plain_text(sources),
     )
+
+
+def _chunks_of(table: pa.Table, domain: str) -> Ordinals:
+    """The chunks of the rows of a part; other parts count theirs from 0, too."""
+    own = table.filter(pa.compute.equal(table.column("domain"), domain))
+    chunks: Ordinals = own.column("spans").combine_chunks().flatten().field("chunk").to_numpy()
+    return chunks
 
 
 def _too_few_tokens(source: Source, row: str, tokens: int) -> NextlongError:

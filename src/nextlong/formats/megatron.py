@@ -99,7 +99,7 @@ def write(paths: Sequence[Path], rows: Rows) -> dict[str, Any]:
         NextlongError: a token does not fit into ``rows.dtype``.
     """
     dtype = np.dtype(rows.dtype).newbyteorder("<")
-    length = len(rows.tokens[0]) if rows.tokens else 0
+    length = len(rows.tokens[0]) if len(rows.tokens) else 0
     with paths[0].open("wb") as sink:
         for tokens in rows.tokens:
             written = tokens.astype(dtype)

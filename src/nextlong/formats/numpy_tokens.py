@@ -84,7 +84,7 @@ def write(paths: Sequence[Path], rows: Rows) -> dict[str, Any]:
         NextlongError: a token does not fit into ``rows.dtype``, rows differ in length, or sequences do not fill a row.
     """
     dtype = np.dtype(rows.dtype).newbyteorder("<")
-    length = len(rows.tokens[0]) if rows.tokens else 0
+    length = len(rows.tokens[0]) if len(rows.tokens) else 0
     with paths[0].open("wb") as array, _offsets_writer(paths[1], rows.dtype) as offsets:
         described = rows.table.select(["id", "indices", "sequences"]).to_pylist()
         for number, (row, tokens) in enumerate(zip(described, rows.tokens, strict=True)):

@@ -45,12 +45,14 @@ _SCHEMA = pa.schema(
 
 def write(paths: Sequence[Path], rows: Rows) -> dict[str, Any]:
     """See :class:`~nextlong.formats.protocol.Format`."""
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows.tokens])]).astype(np.int32)
-    flat = np.concatenate(rows.tokens) if rows.tokens else np.empty(0, dtype=np.int32)
+    lengths = [len(row) for row in rows.tokens]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    whole = rows.tokens if isinstance(rows.tokens, np.ndarray) else np.concatenate([np.empty(0, np.int32), *rows.tokens])
+    flat = whole.reshape(-1)
     tokens = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat), type=_SCHEMA.field("input_ids").type)
     columns = [rows.table.column(name).combine_chunks() for name in ("id", "indices", "spans")]
     table = pa.table([columns[0], tokens, *columns[1:]], schema=_SCHEMA)
-    longest = max((len(row) for row in rows.tokens), default=1)
+    longest = max(lengths, default=1)
     with _writer(paths[0]) as writer:
         writer.write_table(table, row_group_size=max(1, _ROW_GROUP_TOKENS // longest))
     return {}

@@ -25,13 +25,13 @@ class Rows:
 
     Attributes:
         table: ``ROW_SCHEMA``: id, domain, indices, sequences and spans of each row.
-        tokens: each row's tokens, int32, in the order of the table, all equally many.
+        tokens: each row's tokens, int32, in the order of the table, all equally many; best one array ``(rows, length)``.
         dtype: what a token is written as, as :func:`nextlong.formats.registry.token_dtype` chose it.
         decode: a row's tokens to text, without begin and end tokens.
     """
 
     table: pa.Table
-    tokens: Sequence[Tokens]
+    tokens: Sequence[Tokens] | Tokens
     dtype: str
     decode: Callable[[Tokens], str]
 

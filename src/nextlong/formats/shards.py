@@ -33,7 +33,7 @@ def write_shard(
     format: str,
     name: str,
     table: pa.Table,
-    tokens: Sequence[Tokens],
+    tokens: Sequence[Tokens] | Tokens,
     dtype: str,
     decode: Callable[[Tokens], str],
 ) -> Outcome:

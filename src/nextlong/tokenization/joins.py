@@ -15,6 +15,7 @@ import numpy.typing as npt
 import xxhash
 
 from nextlong.tokenization.edges import OPAQUE, PROBE, Edges
+from nextlong.tokenization.seams import Seams
 from nextlong.tokenization.tokenizer import Tokenizer, Tokens
 from nextlong.tokenization.units import Unit
 
@@ -44,6 +45,8 @@ class Joiner:
         separator: the text between two chunks.
         local: chunks can be joined by their tokens. Where not (a tokenizer whose tokens reach across separators), every
             join encodes the whole text again: right but slow.
+        seams: encodes a few words where two chunks depend on each other.
+        separator_length: how many tokens the separator has between plain chunks.
         exact: joining a panel of hostile chunks gave exactly the tokens of the whole texts.
         difference: the share of the panel's tokens that differed when units were joined by their tokens; such a tokenizer
             is then not local.
@@ -58,7 +61,8 @@ class Joiner:
         )
         self._edges = Edges(tokenizer, separator)
         self._neutral = self._edges.neutral
-        self._separator_length = len(self._edges.separator_tokens)
+        self.separator_length = len(self._edges.separator_tokens)
+        self.seams = Seams(tokenizer, separator, self._neutral)
         panel = [list(chunks[start:]) for chunks in _PANEL for start in range(len(chunks) - 1)]
         panel += self._edges.hostile_chunks()
         self.local = len(self._neutral) > 1
@@ -77,11 +81,11 @@ class Joiner:
 
     def length(self, unit: Unit) -> int:
         """How many tokens a unit adds to a sequence, where nothing has to be encoded again."""
-        return len(unit.tokens) - (self._separator_length if unit.carries else 0)
+        return len(unit.tokens) - (self.separator_length if unit.carries else 0)
 
     def lengths(self, token_counts: npt.NDArray[np.integer], carries: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         """:meth:`length` of many units, from the number of tokens and ``carries`` of each."""
-        return token_counts.astype(np.int64) - self._separator_length * carries.astype(np.int64)
+        return token_counts.astype(np.int64) - self.separator_length * carries.astype(np.int64)
 
     def encode_text(self, texts: Sequence[str]) -> Tokens:
         """The whole text encoded at once, as it is when another plain chunk follows: what :meth:`join` must equal.
@@ -117,15 +121,26 @@ class Joiner:
         carries = np.fromiter((unit.carries for unit in units), dtype=bool, count=len(units))
         closed = np.fromiter((unit.closed for unit in units), dtype=bool, count=len(units))
         opaque = np.fromiter((unit.opaque for unit in units), dtype=bool, count=len(units))
-        # cuts[i]: the tokens before and from chunk i on do not depend on each other. cuts[0] is the start of the text.
-        cuts = ~opaque
-        cuts[1:] &= ~opaque[:-1] & (~carries[1:] | closed[:-1])
-        cuts[0] &= self._edges.opens and not carries[0]
+        cuts = self.cuts(carries, closed, opaque)
         while True:
             result = self._join_between(cuts, units, text_of, carries)
             if not isinstance(result, int):
                 return result
             cuts[result] = False
+
+    def cuts(
+        self, carries: npt.NDArray[np.bool_], closed: npt.NDArray[np.bool_], opaque: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.bool_]:
+        """Where chunks can be joined by their tokens, from what their units say, in order.
+
+        Returns:
+            For each chunk whether the tokens before it and from it on do not depend on each other; for the first one
+            whether it has at the start of a text the tokens that it has between others.
+        """
+        cuts = ~opaque
+        cuts[1:] &= ~opaque[:-1] & (~carries[1:] | closed[:-1])
+        cuts[0] &= self._edges.opens and not carries[0]
+        return cuts
 
     def _join_between(
         self,
@@ -144,16 +159,16 @@ class Joiner:
         empty = np.empty(0, dtype=np.int32)
         for start, stop in zip(starts, stops, strict=True):
             if stop - start > 1 or (start == 0 and not cuts[0]):
-                run = self._encode_run(start, stop, len(units), text_of, carries)
+                run = self.encode_run(start, stop, len(units), text_of, carries)
                 if isinstance(run, int):
                     return run
                 parts[start], leads[start], ends_inside[start] = run
                 parts[start + 1 : stop] = [empty] * (stop - start - 1)
-        if self._separator_length:
+        if self.separator_length:
             for i in (np.flatnonzero(carries & cuts)).tolist():
                 if i:  # what the carrying unit brings along replaces the separator of the run before it
                     j = starts[np.searchsorted(starts, i) - 1]
-                    parts[j] = parts[j][: -self._separator_length]
+                    parts[j] = parts[j][: -self.separator_length]
         totals = np.cumsum([len(part) for part in parts], dtype=np.int64)
         ends = totals.copy()
         ends[:-1] += np.where(cuts[1:] & carries[1:], leads[1:], 0)
@@ -162,10 +177,16 @@ class Joiner:
             ends[start : start + len(inside)] = begin + inside
         return np.concatenate(parts), ends.astype(np.int32)
 
-    def _encode_run(
+    def encode_run(
         self, start: int, stop: int, count: int, text_of: Callable[[int], str], carries: npt.NDArray[np.bool_]
     ) -> tuple[Tokens, int, npt.NDArray[np.int64]] | int:
         """The chunks from start to stop as one text between plain neighbours (or from the start of the sequence).
+
+        Args:
+            start, stop: positions of the chunks.
+            count: how many chunks are joined.
+            text_of: gives the text of a chunk.
+            carries: of all units.
 
         Returns:
             The tokens, how many of the first count to the chunk before, and the ends of all chunks but the last; or the
@@ -180,7 +201,7 @@ class Joiner:
             if not np.array_equal(tokens[:skip], self._neutral[:skip]):
                 return start
         if stop < count:
-            keep = self._separator_length + 1 if carries[stop] else 1
+            keep = self.separator_length + 1 if carries[stop] else 1
             if not np.array_equal(tokens[-keep:], self._neutral[-keep:]):
                 return stop
         sizes = np.array([len(text) for text in texts[:-1]], dtype=np.int64) + len(self.separator)

@@ -14,13 +14,14 @@ import pyarrow as pa
 from nextlong.config import config_hash
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow, write_arrow
+from nextlong.execution.object_path import last_change
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import RECEIPTS, Outcome
 from nextlong.pool import layout
 from nextlong.pool.pool import Ordinals, Pool, open_pool
 from nextlong.tokenization.joins import Joiner
-from nextlong.tokenization.tokenizer import load_tokenizer
-from nextlong.tokenization.units import Unit, carrying, pack, unpack
+from nextlong.tokenization.tokenizer import Tokens, load_tokenizer
+from nextlong.tokenization.units import Packed, carrying, pack
 
 VERSION = 1
 STAGE = "tokenize"
@@ -42,11 +43,16 @@ def store_folder(pool: Pool, joiner: Joiner) -> Path:
     return pool.folder / layout.TOKENS / f"{pool.chunks_id}-{config_hash(joiner.fingerprint, VERSION)}"
 
 
+# Files of tokens that a process keeps open between its tasks; opening one looks at all its offsets.
+_MOST_OPEN = 4096
+
+
 @dataclass(frozen=True)
 class _Part:
-    """One file of a shard's tokens."""
+    """One file of a shard's tokens: rows of the shard, their tokens and flags."""
 
-    flat: npt.NDArray[np.int32]
+    rows: npt.NDArray[np.int32]
+    flat: Tokens
     offsets: Ordinals
     flags: npt.NDArray[np.uint8]
 
@@ -57,8 +63,9 @@ class TokenStore:
     def __init__(self, pool: Pool, joiner: Joiner) -> None:
         self.folder = store_folder(pool, joiner)
         self._pool, self._joiner = pool, joiner
-        self._shards: dict[int, tuple[list[_Part], npt.NDArray[np.int32], Ordinals]] = {}
-        self._here: dict[int, Unit] = {}  # tokenised in this process, because the store lacks them
+        self._flats: list[Tokens] = []
+        self._shards: dict[int, tuple[list[tuple[int, _Part]], npt.NDArray[np.int32], npt.NDArray[np.int32]]] = {}
+        self._here: dict[int, tuple[int, int, int, int]] = {}  # tokenised in this process, because the store lacks them
 
     def missing(self, chunks: Ordinals) -> Ordinals:
         """Those of the chunks that the store does not hold."""
@@ -68,41 +75,51 @@ class TokenStore:
             absent[places] = part_of[chunks[places] - self._pool.shard_start(shard)] < 0
         return chunks[absent]
 
-    def units(self, chunks: Ordinals) -> list[Unit]:
-        """The units of chunks, in the order asked for; those not in the store are tokenised here."""
-        lacking = [chunk for chunk in self.missing(chunks).tolist() if chunk not in self._here]
-        if lacking:
-            self._here |= dict(zip(lacking, self._joiner.encode_units(self._pool.texts(lacking)), strict=True))
-        units: list[Unit | None] = [self._here.get(chunk) for chunk in chunks.tolist()]
+    def find(self, chunks: Ordinals) -> Packed:
+        """Where the units of chunks lie, in the order asked for; nowhere if the store does not hold them."""
+        count = len(chunks)
+        starts, stops = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+        found = Packed(self._flats, np.full(count, -1, dtype=np.int32), starts, stops, np.zeros(count, dtype=np.uint8))
         for shard, places in self._pool.by_shard(chunks):
-            parts, part_of, place_in = self._shard(shard)
+            parts, part_of, entry_in = self._shard(shard)
             rows = chunks[places] - self._pool.shard_start(shard)
-            for place, number, entry in zip(places.tolist(), part_of[rows].tolist(), place_in[rows].tolist(), strict=True):
-                if number >= 0:
-                    part = parts[number]
-                    units[place] = unpack(part.flat[part.offsets[entry] : part.offsets[entry + 1]], int(part.flags[entry]))
-        return [unit for unit in units if unit is not None]
+            numbers, entries = part_of[rows], entry_in[rows]
+            for number, (home, part) in enumerate(parts):
+                here = np.flatnonzero(numbers == number) if len(parts) > 1 else np.flatnonzero(numbers >= 0)
+                at, own = places[here], entries[here]
+                found.home[at] = home
+                found.starts[at], found.stops[at] = part.offsets[own], part.offsets[own + 1]
+                found.flags[at] = part.flags[own]
+        return found
+
+    def units(self, chunks: Ordinals) -> Packed:
+        """:meth:`find`, and chunks that are not in the store are tokenised here."""
+        found = self.find(chunks)
+        self.add_lacking(chunks, found)
+        return found
+
+    def add_lacking(self, chunks: Ordinals, found: Packed) -> None:
+        """Tokenise here those of the chunks that :meth:`find` found nowhere, and put them into ``found``."""
+        lacking = np.flatnonzero(found.home < 0)
+        if not len(lacking):
+            return
+        new = [chunk for chunk in np.unique(chunks[lacking]).tolist() if chunk not in self._here]
+        if new:
+            flat, offsets, flags = pack(self._joiner.encode_units(self._pool.texts(new)))
+            home = [len(self._flats)] * len(new)
+            self._flats.append(flat)
+            lie = zip(home, offsets[:-1].tolist(), offsets[1:].tolist(), flags.tolist(), strict=True)
+            self._here |= dict(zip(new, lie, strict=True))
+        for place, chunk in zip(lacking.tolist(), chunks[lacking].tolist(), strict=True):
+            found.home[place], found.starts[place], found.stops[place], found.flags[place] = self._here[chunk]
 
     def lengths(self, chunks: Ordinals) -> Ordinals:
         """How many tokens each chunk adds to a sequence, its separator included; those not in the store are tokenised."""
-        lengths = self.stored_lengths(chunks)
-        lacking = np.flatnonzero(lengths < 0)
-        if len(lacking):
-            lengths[lacking] = [self._joiner.length(unit) for unit in self.units(chunks[lacking])]
-        return lengths
+        return self.lengths_of(self.units(chunks))
 
-    def stored_lengths(self, chunks: Ordinals) -> Ordinals:
-        """As :meth:`lengths`, with -1 for chunks that the store does not hold."""
-        lengths = np.full(len(chunks), -1, dtype=np.int64)
-        for shard, places in self._pool.by_shard(chunks):
-            parts, part_of, place_in = self._shard(shard)
-            rows = chunks[places] - self._pool.shard_start(shard)
-            for number, part in enumerate(parts):
-                here = part_of[rows] == number
-                entries = place_in[rows[here]]
-                counts = part.offsets[entries + 1] - part.offsets[entries]
-                lengths[places[here]] = self._joiner.lengths(counts, carrying(part.flags[entries]))
-        return lengths
+    def lengths_of(self, found: Packed) -> Ordinals:
+        """:meth:`lengths` of units that were found, with -1 for those that were not. int64."""
+        return np.where(found.home < 0, -1, self._joiner.lengths(found.counts, carrying(found.flags)))
 
     def parts(self, shard: int) -> list[Path]:
         """The files that hold tokens of a shard: those with a receipt, so a file that a kill left without one is remade.
@@ -119,19 +136,26 @@ class TokenStore:
                 found.setdefault(receipt.name.split(".")[0], []).append(path)
         return found
 
-    def _shard(self, shard: int) -> tuple[list[_Part], npt.NDArray[np.int32], Ordinals]:
-        """The parts of a shard, and for each of its chunks the part (-1: none) and the place in it."""
+    def _shard(self, shard: int) -> tuple[list[tuple[int, _Part]], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """The parts of a shard with their homes, and for each of its chunks the part (-1: none) and the place in it."""
         if shard not in self._shards:
             size = self._pool.shard_size(shard)
-            parts, part_of, place_in = [], np.full(size, -1, dtype=np.int32), np.zeros(size, dtype=np.int64)
+            parts, part_of, entry_in = [], np.full(size, -1, dtype=np.int32), np.zeros(size, dtype=np.int32)
             for number, path in enumerate(self.parts(shard)):
-                batch = open_arrow(path, TOKEN_SCHEMA)
-                tokens = batch.column("tokens")
-                rows = batch.column("row").to_numpy()
-                part_of[rows], place_in[rows] = number, np.arange(len(rows))
-                parts.append(_Part(tokens.values.to_numpy(), tokens.offsets.to_numpy(), batch.column("flags").to_numpy()))
-            self._shards[shard] = parts, part_of, place_in
+                part = _opened(path, last_change(path))
+                part_of[part.rows], entry_in[part.rows] = number, np.arange(len(part.rows))
+                parts.append((len(self._flats), part))
+                self._flats.append(part.flat)
+            self._shards[shard] = parts, part_of, entry_in
         return self._shards[shard]
+
+
+@lru_cache(maxsize=_MOST_OPEN)
+def _opened(path: Path, written: object) -> _Part:
+    batch = open_arrow(path, TOKEN_SCHEMA)
+    tokens = batch.column("tokens")
+    rows, flags = batch.column("row").to_numpy(), batch.column("flags").to_numpy()
+    return _Part(rows, tokens.values.to_numpy(), tokens.offsets.to_numpy(), flags)
 
 
 @lru_cache(maxsize=2)

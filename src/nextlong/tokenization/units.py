@@ -63,3 +63,53 @@ def unpack(tokens: Tokens, flags: int) -> Unit:
 def carrying(flags: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Which packed units carry the separator before them."""
     return (flags & _CARRIES).astype(bool)
+
+
+def closed(flags: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Which packed units keep the separator after them apart."""
+    return (flags & _CLOSED).astype(bool)
+
+
+def opaque(flags: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Which packed units cannot be joined by their tokens."""
+    return (flags & _OPAQUE).astype(bool)
+
+
+def leads(flags: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """``lead`` of packed units."""
+    return (flags >> _LEAD_SHIFT).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Packed units of many chunks, wherever their tokens lie; nothing is copied.
+
+    Attributes:
+        flats: flat arrays of tokens.
+        home: for each unit the number of its flat array, int32; -1 where there is no unit.
+        starts, stops: where it lies there, int64.
+        flags: its byte of flags.
+    """
+
+    flats: list[Tokens]
+    home: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int64]
+    stops: npt.NDArray[np.int64]
+    flags: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.home)
+
+    def take(self, places: npt.NDArray[np.int64]) -> Packed:
+        """The units at these places."""
+        return Packed(self.flats, self.home[places], self.starts[places], self.stops[places], self.flags[places])
+
+    def tokens(self, place: int) -> Tokens:
+        """The tokens of one unit."""
+        found: Tokens = self.flats[self.home[place]][self.starts[place] : self.stops[place]]
+        return found
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """How many tokens each has."""
+        return self.stops - self.starts
