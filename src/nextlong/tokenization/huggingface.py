@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from tokenizers import Tokenizer as Library
 from tokenizers.models import BPE
 
 from nextlong.errors import NextlongError, UsageError
+from nextlong.tokenization.cuts import cuts_of_tokenizer
+from nextlong.tokenization.segments import SegmentEncoder
 from nextlong.tokenization.tokenizer import Tokens, is_reversible
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -66,6 +68,8 @@ class HuggingFaceTokenizer:
         unknown = set(self._library.encode("\U0010fffe", add_special_tokens=False).ids) - named
         special = {i: string for i, string in special.items() if i not in unknown}
         self._encoder = _plain_text_encoder(self._library, content, special)
+        cuts = cuts_of_tokenizer(json.loads(content), _found_in_text(self._encoder))
+        self._segments = SegmentEncoder(self._encode_whole, cuts) if cuts else None
         self.reversible = is_reversible(self.encode_batch, self.decode)
 
     def __reduce__(self) -> tuple[type[HuggingFaceTokenizer], tuple[Any, ...]]:
@@ -73,9 +77,15 @@ class HuggingFaceTokenizer:
         return (type(self), self._arguments)
 
     def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
-        """Encode each text by itself, on all cores; special tokens in a text are plain text."""
-        encoded = self._encoder.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.array(one.ids, dtype=np.int32) for one in encoded]
+        """Encode each text by itself; special tokens in a text are plain text."""
+        if self._segments:
+            return self._segments.encode_batch(texts)
+        return [np.array(ids, dtype=np.int32) for ids in self._encode_whole(list(texts))]
+
+    def encode_whole(self, text: str) -> Tokens:
+        """As :meth:`encode_batch` for one text, by the library alone."""
+        (ids,) = self._encode_whole([text])
+        return np.array(ids, dtype=np.int32)
 
     def encode_with_ends(self, text: str) -> tuple[Tokens, npt.NDArray[np.int64]]:
         """The tokens of a text, and for each the character offset after its last character."""
@@ -95,6 +105,9 @@ class HuggingFaceTokenizer:
         """The text of tokens; special tokens appear as they are written."""
         text: str = self._library.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
         return text
+
+    def _encode_whole(self, texts: list[str]) -> Iterator[list[int]]:
+        return (one.ids for one in self._encoder.encode_batch_fast(texts, add_special_tokens=False))
 
     def token_texts(self) -> list[str]:
         """The text of every token that is whole characters, special tokens left out."""
@@ -212,6 +225,11 @@ def _plain_text_encoder(library: Library, content: str, special: dict[int, str])
         names = ", ".join(repr(special[i]) for i in sorted(reached or special))
         raise ValueError(f"text can contain its special tokens {names}, and that cannot be switched off")
     return encoder
+
+
+def _found_in_text(encoder: Library) -> list[tuple[str, bool]]:
+    """The added tokens that are found in texts, and whether each is looked for in the normalised text."""
+    return [(token.content, token.normalized) for token in encoder.get_added_tokens_decoder().values() if not token.special]
 
 
 def _encoder_of(data: dict[str, Any]) -> Library:

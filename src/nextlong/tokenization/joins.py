@@ -92,8 +92,7 @@ class Joiner:
 
         These are the tokens of ``separator.join(texts) + separator + "a"`` without the last one.
         """
-        (tokens,) = self.tokenizer.encode_batch([self.separator.join([*texts, PROBE])])
-        return tokens[:-1]
+        return self.tokenizer.encode_whole(self.separator.join([*texts, PROBE]))[:-1]
 
     def join(
         self, units: Sequence[Unit], texts: Sequence[str] | Callable[[int], str]

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import xxhash
 
 from nextlong.errors import NextlongError, UsageError
+from nextlong.tokenization.cuts import cuts_of_pattern
+from nextlong.tokenization.segments import SegmentEncoder
 from nextlong.tokenization.tokenizer import TIKTOKEN_PREFIX, Tokens, is_reversible
 
 if TYPE_CHECKING:
@@ -39,12 +41,19 @@ class TiktokenTokenizer:
         self.merges = True
         self.added_tokens: dict[str, bool] = {}
         self.fingerprint = _fingerprint(encoding)
+        cuts = cuts_of_pattern(encoding._pat_str)
+        self._segments = SegmentEncoder(self._encode_whole, cuts) if cuts else None
         self.reversible = is_reversible(self.encode_batch, self.decode)
 
     def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
-        """Encode each text by itself, on all cores; special tokens in a text are plain text."""
-        encoded = self._encoding.encode_ordinary_batch(list(texts), num_threads=os.cpu_count() or 1)
-        return [np.array(ids, dtype=np.int32) for ids in encoded]
+        """Encode each text by itself; special tokens in a text are plain text."""
+        if self._segments:
+            return self._segments.encode_batch(texts)
+        return [np.array(ids, dtype=np.int32) for ids in self._encode_whole(list(texts))]
+
+    def encode_whole(self, text: str) -> Tokens:
+        """As :meth:`encode_batch` for one text, by the library alone."""
+        return np.array(self._encoding.encode_ordinary(text), dtype=np.int32)
 
     def encode_with_ends(self, text: str) -> tuple[Tokens, npt.NDArray[np.int64]]:
         """The tokens of a text, and for each the character offset after its last character."""
@@ -72,6 +81,9 @@ class TiktokenTokenizer:
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> str:
         """The text of tokens; bytes that are no character become U+FFFD."""
         return self._encoding.decode(np.asarray(ids).tolist())
+
+    def _encode_whole(self, texts: list[str]) -> list[list[int]]:
+        return self._encoding.encode_ordinary_batch(texts, num_threads=os.cpu_count() or 1)
 
     def token_texts(self) -> list[str]:
         """The text of every token that is whole characters."""

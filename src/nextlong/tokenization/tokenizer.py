@@ -63,11 +63,15 @@ class Tokenizer(Protocol):
     reversible: bool
 
     def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
-        """Encode each text by itself, on all cores.
+        """Encode each text by itself.
 
         No special token is added, and the string of a special token inside a text is plain text: a corpus cannot
         inject an end of text.
         """
+        ...
+
+    def encode_whole(self, text: str) -> Tokens:
+        """As :meth:`encode_batch` for one text, by the tokenizer's own library and without any shortcut."""
         ...
 
     def encode_with_ends(self, text: str) -> tuple[Tokens, npt.NDArray[np.int64]]:

@@ -1,0 +1,217 @@
+"""Encoding texts in parts: every different part once, by the tokenizer's own library, and the rest by looking it up.
+
+Texts are cut where nothing depends on what comes behind (``cuts.py``), mostly between words. Text repeats its words, so the
+library, which takes about a microsecond for each token, sees a small share of the parts. Finding the cuts, looking up the
+parts and putting the tokens together are operations on whole arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nextlong.tokenization.cuts import LINE, SLASH, WIDE, Cuts, kinds, unsure_before_wide
+from nextlong.tokenization.segment_table import Numbers, SegmentTable, Words, keys_of
+from nextlong.tokenization.tokenizer import Tokens
+
+# Characters handled at once: the arrays of a group stay in the processor's cache. An encoder begins with small groups, that
+# a frequent segment is new only a few times.
+_FIRST_GROUP, _GROUP = 1 << 13, 1 << 19
+
+# Longer texts go to the library as they are: the arrays take some fifty bytes for each of their segments.
+_LONGEST_TEXT = 1 << 24
+
+# Words of eight bytes in the keys of the tables. Most segments are of less than sixteen bytes; the long ones are runs of
+# spaces and of dashes.
+_WIDTHS = (2, 4, 8)
+# Longer segments than the tables have room for are kept by their bytes, and those longer than this not at all.
+_LONGEST_KEPT = 128
+
+# When so many segments or tokens are kept, all are forgotten: some 60 MB.
+_MOST_SEGMENTS = 1 << 19
+_MOST_TOKENS = 1 << 22
+
+# No byte of any text; between texts, so that no cut is seen across their border.
+_BORDER = b"\xff"
+
+Encode = Callable[[list[str]], Iterable[Sequence[int]]]
+
+
+class SegmentEncoder:
+    """Encodes texts like ``encode``, which is asked only for segments not seen before.
+
+    Args:
+        encode: the tokens of each text.
+        cuts: where texts can be cut.
+    """
+
+    def __init__(self, encode: Encode, cuts: Cuts) -> None:
+        self._encode = encode
+        self._cuts = cuts
+        self._is_cut = cuts.table()
+        self._kinds = kinds()
+        self._unsure = unsure_before_wide()
+        self._tables = [SegmentTable(width) for width in _WIDTHS]
+        # A text with none of these has none of the strings, which are many and begin alike.
+        self._signs = sorted({text[:2] for text in cuts.whole})
+        # By number: where a segment's tokens lie in `_tokens`, and how many they are.
+        self._firsts: Numbers
+        self._lengths: Numbers
+        self._tokens: Tokens
+        self._count: int
+        self._used: int
+        self._unkept = 0
+        self._group: int
+        self._long: dict[bytes, int]
+        self._forget()
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
+        """The tokens of each text."""
+        uncut = [i for i, text in enumerate(texts) if self._stays_whole(text)]
+        results: list[Tokens | None] = [None] * len(texts)
+        for i, ids in zip(uncut, self._encode([texts[i] for i in uncut]) if uncut else (), strict=True):
+            results[i] = np.array(ids, dtype=np.int32)
+        rest = [i for i, result in enumerate(results) if result is None]
+        while rest:
+            group, rest = self._split(rest, texts)
+            for i, tokens in zip(group, self._encode_group([texts[i] for i in group]), strict=True):
+                results[i] = tokens
+            self._group = min(2 * self._group, _GROUP)
+        return [result for result in results if result is not None]
+
+    def _split(self, positions: list[int], texts: Sequence[str]) -> tuple[list[int], list[int]]:
+        """The first positions, whose texts make a group, and the rest."""
+        sizes = np.cumsum([len(texts[i]) for i in positions])
+        count = int(np.searchsorted(sizes, self._group)) + 1
+        return positions[:count], positions[count:]
+
+    def _stays_whole(self, text: str) -> bool:
+        if len(text) > _LONGEST_TEXT:
+            return True
+        return any(sign in text for sign in self._signs) and any(one in text for one in self._cuts.whole)
+
+    def _encode_group(self, texts: Sequence[str]) -> list[Tokens]:
+        if self._count > _MOST_SEGMENTS or self._used > _MOST_TOKENS:
+            self._forget()
+        raw = [text.encode() for text in texts]
+        sizes = np.fromiter(map(len, raw), dtype=np.int64, count=len(raw))
+        begins = np.cumsum(sizes + 1) - sizes
+        memory = _BORDER.join([b"", *raw, b"\0" * (8 * max(_WIDTHS))])
+        starts, first = self._segments(memory, begins, sizes)
+        stops = np.append(starts[1:], begins[-1] + sizes[-1])
+        stops[first[1:] - 1] -= 1  # the border
+        numbers = self._number(memory, starts, stops - starts)
+        lengths = self._lengths[numbers]
+        offsets = np.zeros(len(starts) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        places = np.repeat(self._firsts[numbers] - offsets[:-1], lengths)
+        places += np.arange(offsets[-1])
+        flat = self._tokens[places]
+        self._drop_unkept()
+        borders = offsets[np.append(first, len(starts))].tolist()
+        return [flat[begin:end] for begin, end in pairwise(borders)]
+
+    def _segments(self, memory: bytes, begins: Numbers, sizes: Numbers) -> tuple[Numbers, Numbers]:
+        """Where segments start, and which segment is the first of each text. An empty text is one empty segment."""
+        end = int(begins[-1] + sizes[-1])
+        kind = self._kinds.take(np.frombuffer(memory, dtype=np.uint8, count=end + 1))
+        around = kind[:-2] << 8
+        around |= kind[1:-1] << 4
+        around |= kind[2:]
+        cut = np.zeros(end + 1, dtype=np.bool_)
+        cut[1:-1] = self._is_cut.take(around)
+        places = np.flatnonzero(cut)
+        wide = places[kind[places - 1] == WIDE]
+        if len(wide):
+            before = np.frombuffer(memory, dtype=np.uint8)[wide - 2]
+            cut[wide[self._unsure[before]]] = False
+        if not self._cuts.lines:
+            # A line end that is a segment of its own, before something visible.
+            lines = places[(kind[places] == LINE) & cut[places]]
+            after = kind[lines + 1]
+            cut[lines[(after > 0) & (after <= SLASH)] + 1] = True
+        cut[begins] = True
+        cut[end] = sizes[-1] == 0
+        starts = np.flatnonzero(cut)
+        return starts, np.searchsorted(starts, begins)
+
+    def _number(self, memory: bytes, starts: Numbers, sizes: Numbers) -> Numbers:
+        """The number of each segment; those not seen before get one."""
+        words: Words = np.ndarray((len(memory) - 7,), dtype="<u8", buffer=memory, strides=(1,))
+        numbers = np.empty(len(starts), dtype=np.int64)
+        left = np.arange(len(starts))
+        for width, table in zip(_WIDTHS, self._tables, strict=True):
+            fits = sizes[left] < 8 * width
+            rows, left = left[fits], left[~fits]
+            keys = keys_of(words, starts[rows], sizes[rows], width)
+            found, lacking = table.find(keys)
+            if len(lacking):
+                new, which, one_of_each = _different(memory, starts[rows[lacking]], sizes[rows[lacking]])
+                added = self._add(new)
+                table.insert([key[lacking[one_of_each]] for key in keys], added)
+                found[lacking] = added[which]
+            numbers[rows] = found
+        if len(left):
+            different, which, _ = _different(memory, starts[left], sizes[left])
+            new = [one for one in different if one not in self._long]
+            new.sort(key=lambda one: len(one) > _LONGEST_KEPT)  # those that are not kept last
+            here = dict(zip(new, self._add(new).tolist(), strict=True))
+            self._long |= {one: number for one, number in here.items() if len(one) <= _LONGEST_KEPT}
+            here |= {one: self._long[one] for one in different if one in self._long}
+            numbers[left] = np.array([here[one] for one in different], dtype=np.int64)[which]
+            self._unkept = sum(len(one) > _LONGEST_KEPT for one in new)
+        return numbers
+
+    def _add(self, segments: Sequence[bytes]) -> Numbers:
+        """Encode segments, and give them numbers."""
+        encoded = list(self._encode([segment.decode() for segment in segments])) if segments else []
+        lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
+        flat = np.fromiter(chain.from_iterable(encoded), dtype=np.int32, count=int(lengths.sum()))
+        numbers = np.arange(self._count, self._count + len(encoded))
+        self._lengths = _with_room(self._lengths, self._count + len(encoded))
+        self._firsts = _with_room(self._firsts, self._count + len(encoded))
+        self._tokens = _with_room(self._tokens, self._used + len(flat))
+        self._lengths[numbers] = lengths
+        self._firsts[numbers] = self._used + np.cumsum(lengths) - lengths
+        self._tokens[self._used : self._used + len(flat)] = flat
+        self._count += len(encoded)
+        self._used += len(flat)
+        return numbers
+
+    def _drop_unkept(self) -> None:
+        """Forget the last segments added, which are too long to keep."""
+        if self._unkept:
+            self._count -= self._unkept
+            self._used = int(self._firsts[self._count])
+            self._unkept = 0
+
+    def _forget(self) -> None:
+        for table in self._tables:
+            table.clear()
+        self._long = {}
+        self._count = self._used = 0
+        self._group = _FIRST_GROUP
+        self._lengths = np.zeros(1 << 10, dtype=np.int64)
+        self._firsts = np.zeros(1 << 10, dtype=np.int64)
+        self._tokens = np.zeros(1 << 12, dtype=np.int32)
+
+
+def _different(memory: bytes, starts: Numbers, sizes: Numbers) -> tuple[list[bytes], Numbers, Numbers]:
+    """The different segments among some: their bytes, which of them each is, and the position of one of each."""
+    seen: dict[bytes, int] = {}
+    ends = (starts + sizes).tolist()
+    segments = (memory[start:end] for start, end in zip(starts.tolist(), ends, strict=True))
+    which = np.fromiter((seen.setdefault(one, len(seen)) for one in segments), dtype=np.int64, count=len(starts))
+    one_of_each = np.empty(len(seen), dtype=np.int64)
+    one_of_each[which] = np.arange(len(which))
+    return list(seen), which, one_of_each
+
+
+def _with_room(array: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    if size <= len(array):
+        return array
+    return np.concatenate([array, np.zeros(max(size, 2 * len(array)) - len(array), dtype=array.dtype)])
