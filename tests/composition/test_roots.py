@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from itertools import islice
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +14,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 import nextlong
-from nextlong.composition.roots import draw_order
+from nextlong.composition import roots
+from nextlong.composition.roots import draw, draw_order
 from nextlong.pool.catalog import document_key
 
 
@@ -47,6 +51,33 @@ def test_seeds_draw_in_other_orders():
     # Each document is as likely to come first as any other.
     firsts = np.bincount([draw_order(keys[:4], seed)[0] for seed in range(400)])
     assert firsts.min() > 60
+
+
+@given(
+    st.lists(st.integers(0, 2**64 - 1), max_size=300) | st.lists(st.sampled_from([0, 1, 2**63, 2**64 - 1]), max_size=60),
+    st.integers(0, 2**64 - 1),
+    st.integers(1, 70),
+    st.integers(1, 70),
+)
+def test_documents_drawn_one_by_one_are_the_draw_order(keys, seed, drawn, mixed):
+    keys = np.array(keys, dtype=np.uint64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(roots, "_FIRST_DRAWN", drawn)
+        patch.setattr(roots, "_MIXED", mixed)
+        assert list(draw(keys, seed)) == draw_order(keys, seed).tolist()
+
+
+def test_drawing_some_documents_takes_no_more_memory_of_a_larger_corpus():
+    def peak(documents):
+        keys = np.arange(documents, dtype=np.uint64)
+        tracemalloc.start()
+        drawn = list(islice(draw(keys, seed=1), 1000))
+        held = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(set(drawn)) == 1000
+        return held
+
+    assert peak(40 * roots._MIXED) <= 1.2 * peak(4 * roots._MIXED)
 
 
 def test_a_grown_corpus_draws_the_old_roots_in_the_old_order(tmp_path, tokenizer_folder):

@@ -11,7 +11,7 @@ import numpy as np
 from nextlong.composition.documents import broken_documents, broken_scores, broken_whole
 from nextlong.composition.fill import Stream, chunks_of
 from nextlong.composition.method import Draft, Method, Searched, Unit
-from nextlong.composition.roots import draw_order
+from nextlong.composition.roots import draw
 from nextlong.errors import NextlongError
 from nextlong.index.protocol import Index
 from nextlong.index.vectors import VectorShards
@@ -46,7 +46,7 @@ class Knn(Method):
     def units(self, wanted: int) -> Iterator[Unit]:
         """See :class:`~nextlong.composition.method.Method`."""
         vectors, _ = open_document_vectors(self.session.pool())
-        for document in draw_order(self.session.pool().keys, self.session.config.seed).tolist():
+        for document in draw(self.session.pool().keys, self.session.config.seed):
             if vectors.take(np.array([document])).any():
                 yield Unit(np.array([document], dtype=np.int64))
             else:

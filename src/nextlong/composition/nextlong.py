@@ -82,7 +82,7 @@ class Nextlong(Method):
             )
         pool, length = self.session.pool(), self.session.config.length
         fewest = self.session.config.composition.min_meta_chunks
-        eligible = int((np.diff(pool.first_chunk) >= fewest).sum())
+        eligible = pool.documents_with(fewest)
         if eligible < wanted:
             raise NextlongError(
                 f"{wanted:,} sequences need as many root documents; of {pool.documents:,} documents only {eligible:,} have "

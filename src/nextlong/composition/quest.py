@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from nextlong.composition.keywords import (
 )
 from nextlong.composition.method import Draft, Method, Unit
 from nextlong.composition.quest_keywords import documents_without_queries, open_keywords, pool_keywords, queries_checksum
-from nextlong.composition.roots import draw_order
+from nextlong.composition.roots import draw
 from nextlong.config import Part
 from nextlong.dataset import layout
 from nextlong.dataset.plan import read_units
@@ -203,7 +203,8 @@ class Quest(Method):
 
     @cached_property
     def _sample(self) -> Ordinals:
-        return draw_order(self.session.pool().keys, self.session.config.seed)[:_SAMPLE]
+        drawn = islice(draw(self.session.pool().keys, self.session.config.seed), _SAMPLE)
+        return np.fromiter(drawn, dtype=np.int64)
 
     def _characters_of_a_sequence(self) -> float:
         """About how many characters fill a sequence, from a sample of documents."""

@@ -20,6 +20,12 @@ from nextlong.pool.pool import Ordinals, Pool
 # is taken as too long without that; no tokenizer packs text so densely, save for runs of white space.
 MOST_BYTES_PER_TOKEN = 24
 
+# Documents drawn at first, and keys mixed at a time: 8 to 32 bytes each.
+_FIRST_DRAWN = 1 << 16
+_MIXED = 1 << 18
+# How many values a hash has.
+_HASHES = 1 << 64
+
 # Documents looked at in one step beyond those still needed, so that few steps are needed.
 _SURPLUS = 1.1
 
@@ -34,8 +40,34 @@ def draw_order(keys: npt.NDArray[np.uint64], seed: int) -> Ordinals:
         keys: uint64, the hash of each document's id.
         seed: any non-negative number.
     """
-    mixed = splitmix64(np.asarray(keys) ^ splitmix64(np.array([seed], dtype=np.uint64)))
-    return np.argsort(mixed, kind="stable")
+    return np.argsort(_mixed(np.asarray(keys), seed), kind="stable")
+
+
+def draw(keys: npt.NDArray[np.uint64], seed: int) -> Iterator[int]:
+    """The documents of :func:`draw_order`, one by one; memory grows with how many are taken, not with how many there are."""
+    low, step = 0, _FIRST_DRAWN
+    while low < _HASHES:
+        # Hashes are even over their range, so a part of it has about as large a part of the documents.
+        high = min(_HASHES, low + _HASHES * step // max(1, len(keys)))
+        drawn = _drawn_between(keys, seed, low, high)
+        for start in range(0, len(drawn), _FIRST_DRAWN):
+            yield from drawn[start : start + _FIRST_DRAWN].tolist()
+        low, step = high, 2 * step  # each step reads all keys, so there should be few
+
+
+def _drawn_between(keys: npt.NDArray[np.uint64], seed: int, low: int, high: int) -> Ordinals:
+    """The documents whose mixed keys are in ``[low, high)``, in draw order."""
+    ordinals, hashes = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.uint64)]
+    for start in range(0, len(keys), _MIXED):
+        mixed = _mixed(keys[start : start + _MIXED], seed)
+        inside = np.flatnonzero((mixed >= np.uint64(low)) & (mixed <= np.uint64(high - 1)))
+        ordinals.append(start + inside)
+        hashes.append(mixed[inside])
+    return np.concatenate(ordinals)[np.argsort(np.concatenate(hashes), kind="stable")]
+
+
+def _mixed(keys: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
+    return splitmix64(keys ^ splitmix64(np.array([seed], dtype=np.uint64)))
 
 
 def splitmix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -93,7 +125,7 @@ class RootDraw:
     def _candidates(self) -> Iterator[int]:
         pool, config = self._session.pool(), self._session.config
         fewest, most = config.composition.min_meta_chunks, self._most_tokens()
-        for document in draw_order(pool.keys, config.seed).tolist():
+        for document in draw(pool.keys, config.seed):
             chunks = pool.chunks_of(document)
             if len(chunks) < fewest:
                 self.passed_over["too few chunks"] += 1

@@ -8,7 +8,7 @@ from typing import Any
 from nextlong.composition.documents import broken_documents, broken_order, drawn
 from nextlong.composition.fill import concatenated, concatenation_units
 from nextlong.composition.method import Draft, Method, Unit
-from nextlong.composition.roots import draw_order
+from nextlong.composition.roots import draw
 from nextlong.mining.neighbours import Neighbours
 
 
@@ -21,8 +21,8 @@ class Standard(Method):
 
     def units(self, wanted: int) -> Iterator[Unit]:
         """See :class:`~nextlong.composition.method.Method`."""
-        order = draw_order(self.session.pool().keys, self.session.config.seed)
-        yield from concatenation_units(self, iter(order.tolist()), wanted, self.session.sequences_per_shard)
+        order = draw(self.session.pool().keys, self.session.config.seed)
+        yield from concatenation_units(self, order, wanted, self.session.sequences_per_shard)
 
     def compose(self, unit: Unit, found: Neighbours | None) -> Iterator[Draft]:
         """See :class:`~nextlong.composition.method.Method`."""

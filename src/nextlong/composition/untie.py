@@ -11,7 +11,7 @@ from pydantic import Field
 from nextlong.composition.documents import drawn
 from nextlong.composition.fill import Stream, chunks_of, concatenation_units, placed_documents
 from nextlong.composition.method import Draft, Method, Unit
-from nextlong.composition.roots import draw_order
+from nextlong.composition.roots import draw
 from nextlong.config import Part
 from nextlong.mining.neighbours import Neighbours
 from nextlong.pool.pool import Ordinals, Pool
@@ -51,8 +51,8 @@ class Untie(Method):
 
     def units(self, wanted: int) -> Iterator[Unit]:
         """See :class:`~nextlong.composition.method.Method`."""
-        order = draw_order(self.session.pool().keys, self.session.config.seed)
-        yield from concatenation_units(self, iter(order.tolist()), wanted, self.session.sequences_per_shard)
+        order = draw(self.session.pool().keys, self.session.config.seed)
+        yield from concatenation_units(self, order, wanted, self.session.sequences_per_shard)
 
     def compose(self, unit: Unit, found: Neighbours | None) -> Iterator[Draft]:
         """The sequences of ``standard``, each shuffled; where that costs tokens at the joins, with a chunk more."""

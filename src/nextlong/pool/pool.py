@@ -31,6 +31,9 @@ Ordinals = npt.NDArray[np.int64]
 # The most bytes of a character.
 _UTF8_BYTES = 4
 
+# Documents looked at together, where all are looked at: 9 bytes each.
+_COUNTED = 1 << 20
+
 
 class Pool:
     """Documents, chunks, vectors and index, by document ordinal and chunk ordinal.
@@ -88,6 +91,11 @@ class Pool:
     def chunks_of(self, document: int) -> Ordinals:
         """The chunk ordinals of a document, in order."""
         return np.arange(self.first_chunk[document], self.first_chunk[document + 1], dtype=np.int64)
+
+    def documents_with(self, chunks: int) -> int:
+        """How many documents have so many chunks or more."""
+        starts = range(0, self.documents, _COUNTED)
+        return sum(int((np.diff(self.first_chunk[start : start + _COUNTED + 1]) >= chunks).sum()) for start in starts)
 
     def documents_of(self, chunks: Ordinals) -> Ordinals:
         """The document ordinal of each chunk."""
