@@ -21,6 +21,7 @@ from nextlong.execution.executor import Executor
 from nextlong.execution.progress import Progress, advance
 from nextlong.execution.tables import count_rows, read_rows
 from nextlong.formats.protocol import WrittenRow
+from nextlong.pool.pool import Ordinals
 from nextlong.records import SEQUENCE_SCHEMA
 from nextlong.tokenization.tokenizer import load_tokenizer
 from nextlong.verification.figures import figure_failures
@@ -45,8 +46,8 @@ class _Seen:
     roots: list[str] = field(default_factory=list)
     spans: int = 0
     counts: Counter[str] = field(default_factory=Counter)  # what the description counts, too
-    negatives: Counter[int] = field(default_factory=Counter)
-    chunks: list[int] = field(default_factory=list)  # of methods that use each once
+    negatives: list[Ordinals] = field(default_factory=list)  # where their reuse is limited
+    chunks: list[Ordinals] = field(default_factory=list)  # of methods that use each once
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -88,7 +89,7 @@ def verify_dataset(
     }
     method = make_method(session)
     if method.USES_ONCE != "nothing":
-        once = rows if method.USES_ONCE == "root" else sum(len(shard.chunks) for shard in shards)
+        once = rows if method.USES_ONCE == "root" else sum(len(chunks) for shard in shards for chunks in shard.chunks)
         report.checks[f"{_ONCE[method.USES_ONCE]}, each used once"] = once
     roles = sum((shard.counts for shard in shards), Counter())
     report.checks |= {promise: rows if unit == "rows" else roles[unit] for promise, unit in method.promises().items()}
@@ -135,12 +136,13 @@ def _seen_in(session: Session, method: Method, written: Written) -> _Seen:
         spans = sequence["spans"]
         negatives = [span["chunk"] for span in spans if span["role"] == "negative"]
         shard.spans += len(spans)
-        shard.negatives.update(negatives)
+        if session.config.mining.max_reuse is not None:
+            shard.negatives.append(np.array(negatives, dtype=np.int64))
         shard.counts["negatives"] += len(negatives)
         shard.counts["meta_chunks"] += sum(span["role"] == "meta" for span in spans)
         shard.counts["documents"] += len({span["document"] for span in spans})
         if method.USES_ONCE == "chunk":
-            shard.chunks += [span["chunk"] for span in spans]
+            shard.chunks.append(np.array([span["chunk"] for span in spans], dtype=np.int64))
         advance(1)
     if next(written.rows, None) is not None:
         shard.failures.append(Failure(str(written.path), f"it has more rows than {layout.SEQUENCES}/, up to {sequences}"))
@@ -181,14 +183,20 @@ def _failures_over_all(session: Session, shards: list[_Seen], counts: dict[str, 
             if amount > 1:
                 yield Failure(where, f"document {root!r} is the root of {amount} sequences")
     if once == "chunk":
-        chunks, amounts = np.unique([chunk for shard in shards for chunk in shard.chunks], return_counts=True)
-        if len(chunks) and amounts.max() > 1:
-            yield Failure(where, f"chunk {chunks[amounts.argmax()]} is used {amounts.max()} times")
+        chunk, amount = _most_used([chunks for shard in shards for chunks in shard.chunks])
+        if amount > 1:
+            yield Failure(where, f"chunk {chunk} is used {amount} times")
     most = session.config.mining.max_reuse
     if most is not None:
-        usage: Counter[int] = Counter()
-        for shard in shards:
-            usage.update(shard.negatives)
-        for chunk, amount in usage.most_common(1):
-            if amount > most:
-                yield Failure(where, f"chunk {chunk} is a negative {amount} times; max_reuse is {most}")
+        chunk, amount = _most_used([chunks for shard in shards for chunks in shard.negatives])
+        if amount > most:
+            yield Failure(where, f"chunk {chunk} is a negative {amount} times; max_reuse is {most}")
+
+
+def _most_used(chunks: list[Ordinals]) -> tuple[int, int]:
+    """The chunk that is there most often, and how often; of several the first. (-1, 0) where there is none."""
+    if not any(map(len, chunks)):
+        return -1, 0
+    found, amounts = np.unique(np.concatenate(chunks), return_counts=True)
+    place = int(amounts.argmax())
+    return int(found[place]), int(amounts[place])
