@@ -52,7 +52,7 @@ def expected(texts):
 
 
 def test_the_fast_way_is_taken():
-    pytest.importorskip("nanotoken", reason="there is no build of nanotoken for this machine")
+    pytest.importorskip("nanotoken", reason="needs requirements/nanotoken.txt")
     assert TOKENIZE.__name__ == "fast"
 
 

@@ -1,7 +1,8 @@
-"""Texts to token ids for a table look-up: one flat array, thirty times faster than one list a text where that is exact.
+"""Texts to token ids for a table look-up: one flat array, much faster than one list a text where that is exact.
 
-`nanotoken` gives the ids that `tokenizers` gives, for WordPiece only, and remembers words that it has seen. It is young,
-so it is used only where it agrees with `tokenizers` on a panel of texts; the tests compare them on every code point.
+`nanotoken` gives the ids that `tokenizers` gives, for WordPiece only, and remembers words that it has seen. It is young, so
+it is optional, pinned by hash (requirements/nanotoken.txt), and used only where it agrees with `tokenizers` on a panel of
+texts; the tests compare them on every code point.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def _same(one: tuple[Ids, Starts], other: tuple[Ids, Starts]) -> bool:
 def _nanotokenizer(tokenizer: Any) -> FlatTokenizer | None:
     try:
         import nanotoken
-    except ImportError:  # no build for this machine
+    except ImportError:  # not installed
         return None
     nanotoken.set_cache_entries(_REMEMBERED_WORDS)
     try:
