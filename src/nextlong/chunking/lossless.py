@@ -25,6 +25,8 @@ def chunk_lossless(text: str, granularity: int, cap: int) -> list[Chunk]:
         granularity: characters, at least 1.
         cap: characters, at least ``granularity``.
     """
+    if len(text) <= granularity:
+        return [Chunk(text, 0, "")]
     lengths = list(map(len, text.split("\n")))
     if max(lengths) <= cap:
         ends = list(map(add, accumulate(lengths), count()))

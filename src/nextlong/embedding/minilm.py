@@ -15,6 +15,7 @@ import numpy.typing as npt
 import xxhash
 
 from nextlong.config import EncoderConfig
+from nextlong.embedding.bfloat16 import bfloat16_session
 from nextlong.embedding.cache import built_once
 from nextlong.embedding.protocol import Vectors
 from nextlong.embedding.windows import mean_by_text, token_windows, windows
@@ -45,6 +46,7 @@ class BertModel:
         fingerprint: of the weights, the tokenizer and the pooling.
         tokenizer: a ``tokenizers.Tokenizer`` that neither truncates nor pads.
         max_tokens: the longest input, special tokens included.
+        graph: the ONNX file, in full precision.
     """
 
     def __init__(self, folder: Path, sha256: str | None = None) -> None:
@@ -71,11 +73,11 @@ class BertModel:
         pooling = _pooling(folder)
         config = (folder / "config.json").read_bytes()
         key = xxhash.xxh3_64_hexdigest(f"{digest} {pooling} {_VERSION} ".encode() + config)
-        path = built_once(f"bert-{key}", lambda target: _export(folder, pooling, target)) / "model.onnx"
+        self.graph = built_once(f"bert-{key}", lambda target: _export(folder, pooling, target)) / "model.onnx"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = _threads()
         options.log_severity_level = 3  # errors only
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(str(self.graph), options, providers=["CPUExecutionProvider"])
         self.tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
@@ -123,6 +125,8 @@ class MiniLMEncoder:
     def __init__(self, config: EncoderConfig, folder: str = "") -> None:
         self.name = config.name
         self._model = load_minilm(folder)
+        in_bfloat16 = bfloat16_session(self._model.graph, _threads())
+        self._vectors = in_bfloat16 or self._model.vectors
         self._window = config.window or WINDOW
         self._prompt = config.prompt
         # A prompt and a text may tokenise to one token more together than apart, for each place where they meet.
@@ -132,7 +136,7 @@ class MiniLMEncoder:
                 f"The prompt of the encoder `{config.name}` fills half of the model's input or more.", "Shorten it."
             )
         self.dimensions = self._model.dimensions
-        settings = json.dumps([self._model.fingerprint, self._window, self._prompt])
+        settings = json.dumps([self._model.fingerprint, self._window, self._prompt, *(["bfloat16"] if in_bfloat16 else [])])
         self.fingerprint = f"minilm-{_VERSION}-{xxhash.xxh3_64_hexdigest(settings.encode())}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -146,7 +150,7 @@ class MiniLMEncoder:
         vectors = np.zeros((len(ids), self.dimensions), dtype=np.float32)
         for row, window in enumerate(ids):
             # One window a call: padding or company would change the last bits, and is no faster on a processor.
-            vectors[row] = self._model.vectors([window])[0]
+            vectors[row] = self._vectors([window])[0]
         return mean_by_text(vectors, counts)
 
     def _token_ids(self, text: str) -> list[list[int]]:

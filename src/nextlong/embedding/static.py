@@ -22,7 +22,7 @@ from nextlong.errors import NextlongError, UsageError
 _VERSION = 1
 
 # Texts tokenised at once: bounds memory, and keeps all cores busy.
-_BATCH = 512
+_BATCH = 1024
 
 
 class StaticEncoder:

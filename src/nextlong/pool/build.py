@@ -194,7 +194,8 @@ def _embed_task(
     run: Run, config: PoolConfig, encoder: Encoder, shard: str, inputs: dict[str, str], fitted: Path | None = None
 ) -> Task:
     version = config_hash(encoder.fingerprint, embed.VERSION)
-    return Task("embed", shard, embed.embed, (run.folder, shard, config.encoder, fitted), version, inputs)
+    arguments = (run.folder, shard, config.encoder, fitted, encoder.fingerprint)
+    return Task("embed", shard, embed.embed, arguments, version, inputs)
 
 
 def _index(run: Run, config: PoolConfig, embedded: Sequence[Receipt], shards: Sequence[str]) -> Receipt:

@@ -12,6 +12,7 @@ from nextlong.config import EncoderConfig
 from nextlong.embedding.protocol import Encoder
 from nextlong.embedding.registry import fit_encoder, load_encoder
 from nextlong.embedding.vectors import to_unit_float16
+from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow
 from nextlong.execution.files import atomic, checksum
 from nextlong.execution.progress import advance
@@ -63,15 +64,24 @@ def _encoder(config: EncoderConfig, fitted: Path | None, version: str) -> Encode
     return load_encoder(config, fitted)
 
 
-def embed(folder: Path, shard: str, config: EncoderConfig, fitted: Path | None) -> Outcome:
+def embed(folder: Path, shard: str, config: EncoderConfig, fitted: Path | None, fingerprint: str) -> Outcome:
     """Write ``<shard>.npy``: float16, ``(chunks, dimensions)``, each row of length one.
 
     A chunk that the encoder maps to the zero vector gets a zero row; it is never a neighbour, and its document is no root.
 
+    Args:
+        fingerprint: of the encoder that all shards are to be encoded by.
+
     Raises:
-        NextlongError: a vector holds NaN or infinity; names the chunk.
+        NextlongError: a vector holds NaN or infinity; names the chunk. Or this worker's encoder is another one.
     """
     encoder = _encoder(config, fitted, checksum(fitted) if fitted else "")
+    if encoder.fingerprint != fingerprint:
+        raise NextlongError(
+            f"The encoder `{config.name}` of a worker is not the one of the machine that runs the command: its fingerprint is "
+            f"{encoder.fingerprint}, not {fingerprint}. Vectors of the two do not mix.",
+            "Give all machines the same model and the same packages; for `minilm`, processors of the same kind, too.",
+        )
     chunks = open_arrow(folder / layout.CHUNKS / f"{shard}.arrow", CHUNK_SCHEMA)
     texts = chunks.column("text")
     documents = open_arrow(folder / layout.DOCUMENTS / f"{shard}.arrow", DOCUMENT_SCHEMA)

@@ -113,21 +113,21 @@ def _records(sources: Sequence[Source], corpus: CorpusConfig) -> Iterator[tuple[
 def _add(shard: _Shard, document: Document, source: str, chunks: list[Chunk]) -> int:
     """Append a document and its chunks; returns how many blank chunks were left out (they hold nothing to embed)."""
     kept = [chunk for chunk in chunks if not is_blank(chunk.text)]
-    row = len(shard.documents["id"])
+    columns = shard.documents
+    row = len(columns["id"])
     identity = document.id if document.id is not None else xxhash.xxh3_128_hexdigest(document.text.encode())
-    for name, value in zip(
-        DOCUMENT_SCHEMA.names,
-        (identity, document.id is not None, source, document.row, len(document.text), len(kept)),
-        strict=True,
-    ):
-        shard.documents[name].append(value)
+    columns["id"].append(identity)
+    columns["id_given"].append(document.id is not None)
+    columns["source"].append(source)
+    columns["row"].append(document.row)
+    columns["characters"].append(len(document.text))
+    columns["chunks"].append(len(kept))
     columns = shard.chunks
-    for position, chunk in enumerate(kept):
-        columns["document"].append(row)
-        columns["position"].append(position)
-        columns["start"].append(chunk.start)
-        columns["text"].append(chunk.text)
-        columns["glue"].append(chunk.glue)
+    columns["document"] += [row] * len(kept)
+    columns["position"] += range(len(kept))
+    columns["start"] += [chunk.start for chunk in kept]
+    columns["text"] += [chunk.text for chunk in kept]
+    columns["glue"] += [chunk.glue for chunk in kept]
     shard.characters += len(document.text)
     return len(chunks) - len(kept)
 
