@@ -60,6 +60,11 @@ def folder(tmp_path_factory):
     return write_bert(tmp_path_factory.mktemp("bert") / "model")
 
 
+@pytest.fixture
+def in_full_precision(monkeypatch):
+    monkeypatch.setattr(minilm, "bfloat16_session", lambda graph, threads: None)
+
+
 @pytest.fixture(scope="module")
 def encoder(folder) -> Encoder:
     return load_encoder(EncoderConfig(name=f"minilm:{folder}"))
@@ -86,10 +91,10 @@ def test_the_pooling_is_read_as_sentence_transformers_writes_it_today(tmp_path, 
         load_encoder(EncoderConfig(name=f"minilm:{path}"))
 
 
-def test_a_text_longer_than_the_model_is_read_to_its_end(encoder, folder):
+def test_a_text_longer_than_the_model_is_read_to_its_end(in_full_precision, folder):
     """24 positions are 22 tokens; the text has 60, of which only the last ones differ."""
     text = "sort merge hash " * 20
-    vectors = encoder.encode([text, text[:-5] + "tree "])
+    vectors = load_encoder(EncoderConfig(name=f"minilm:{folder}")).encode([text, text[:-5] + "tree "])
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
     words = text.split()
     ids = [[2, *(VOCABULARY.index(word) for word in words[start : start + 20]), 3] for start in (0, 20, 40)]
@@ -173,7 +178,7 @@ def test_missing_weights_say_how_to_install_them():
 
 
 @needs_weights
-def test_minilm_equals_sentence_transformers():
+def test_minilm_equals_sentence_transformers(in_full_precision):
     encoder = load_encoder(EncoderConfig(name="minilm", window=10_000))
     vectors = unit(encoder.encode(list(REFERENCE)))
     np.testing.assert_allclose(vectors[:, :6], list(REFERENCE.values()), atol=1e-4)
@@ -194,3 +199,35 @@ def test_minilm_is_the_same_with_one_thread(tmp_path):
         [sys.executable, "-c", program, str(path)], input=json.dumps(texts), text=True, check=True, env=environment
     )
     assert np.array_equal(np.load(path), encoder.encode(texts))
+
+
+@pytest.fixture
+def bfloat16(encoder):
+    """Skips where there is none."""
+    if encoder._vectors == encoder._model.vectors:
+        pytest.skip("OpenVINO is not installed, or this processor does not compute in bfloat16")
+
+
+def test_bfloat16_is_another_encoder(bfloat16, encoder, folder, in_full_precision):
+    """Near, and not the same: so it has another fingerprint."""
+    exact = load_encoder(EncoderConfig(name=f"minilm:{folder}"))
+    assert exact.fingerprint != encoder.fingerprint
+    vectors, expected = encoder.encode(TEXTS), exact.encode(TEXTS)
+    assert not np.array_equal(vectors, expected)
+    np.testing.assert_allclose(vectors, expected, atol=0.03)
+
+
+@needs_weights
+def test_bfloat16_finds_the_same_neighbours(bfloat16, monkeypatch):
+    words = "vector index chunk sort merge hash key value tree graph node query cache page lock thread".split()
+    draw = np.random.default_rng(0)
+    texts = [" ".join(draw.choice(words, 30, p=draw.dirichlet(np.full(len(words), 0.2)))) for _ in range(120)]
+    fast = load_encoder(EncoderConfig(name="minilm")).encode(texts)
+    monkeypatch.setattr(minilm, "bfloat16_session", lambda graph, threads: None)
+    exact = load_encoder(EncoderConfig(name="minilm")).encode(texts)
+    nearest = []
+    for vectors in (unit(fast), unit(exact)):
+        scores = vectors @ vectors.T - 2 * np.eye(len(texts))
+        nearest.append(np.argsort(-scores, axis=1)[:, :10])
+    shares = [len(set(one) & set(other)) / 10 for one, other in zip(*nearest, strict=True)]
+    assert np.mean(shares) >= 0.95

@@ -12,9 +12,10 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 import nextlong
+from nextlong.config import EncoderConfig
 from nextlong.execution.progress import Quiet
 from nextlong.execution.run import read_metrics
-from nextlong.pool import layout
+from nextlong.pool import embed, layout
 
 ENCODER = {"name": "lsa", "dimensions": 24}
 
@@ -330,3 +331,13 @@ class Told(Quiet):
 
     def say(self, line):
         self.lines.append(line)
+
+
+def test_a_worker_with_another_encoder_is_refused(tmp_path):
+    """As on a cluster whose machines have other models, packages or processors."""
+    pool = build(write_corpus(tmp_path / "corpus.jsonl", make_documents(6)), tmp_path / "pool")
+    fitted, shard = embed.fitted_path(pool.folder), pool.shards[0]
+    before = (pool.folder / layout.VECTORS / f"{shard}.npy").read_bytes()
+    with pytest.raises(nextlong.NextlongError, match="Their vectors do not mix"):
+        embed.embed(pool.folder, shard, EncoderConfig(**ENCODER), fitted, "lsa-of-another-machine")
+    assert (pool.folder / layout.VECTORS / f"{shard}.npy").read_bytes() == before

@@ -78,8 +78,8 @@ def embed(folder: Path, shard: str, config: EncoderConfig, fitted: Path | None, 
     encoder = _encoder(config, fitted, checksum(fitted) if fitted else "")
     if encoder.fingerprint != fingerprint:
         raise NextlongError(
-            f"The encoder `{config.name}` of a worker is not the one of the machine that runs the command: its fingerprint is "
-            f"{encoder.fingerprint}, not {fingerprint}. Vectors of the two do not mix.",
+            f"The encoder `{config.name}` of a worker is not the one of the machine that runs the command: "
+            f"{encoder.fingerprint}, not {fingerprint}. Their vectors do not mix.",
             "Give all machines the same model and the same packages; for `minilm`, processors of the same kind, too.",
         )
     chunks = open_arrow(folder / layout.CHUNKS / f"{shard}.arrow", CHUNK_SCHEMA)
