@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from measures.figures import Bench
-from resample import resample
 from watched import Watched, nextlong_command, watched
 
 from nextlong import Pool
@@ -15,6 +15,7 @@ from nextlong import Pool
 # Chunks of a pool, about: the issue is what grows from the one to the other.
 SMALL, LARGE = 100_000, 1_000_000
 SMOKE_SMALL, SMOKE_LARGE = 400, 4_000
+RESAMPLE = Path(__file__).parent / "resample.py"
 CHARACTERS_PER_CHUNK = 1_700  # of default granularity in technical documentation
 
 
@@ -47,8 +48,8 @@ def large_pool(bench: Bench) -> Built:
 def _pool(bench: Bench, chunks: int) -> Built:
     corpus, folder, figures = (bench.shared / f"{name}-{chunks}" for name in ("corpus", "pool", "figures"))
     if not figures.exists():
-        if not corpus.exists():
-            resample(bench.corpus, corpus, chunks * CHARACTERS_PER_CHUNK)
+        if not corpus.exists():  # by another process: the texts that it holds are not this one's to carry
+            watched([sys.executable, RESAMPLE, bench.corpus, corpus, "--characters", str(chunks * CHARACTERS_PER_CHUNK)])
         command = nextlong_command("index", str(corpus), "--out", str(folder), "--quiet", "--index")
         taken = [asdict(watched([*command, *rest])) for rest in (["flat"], ["auto", "--overwrite"])]
         figures.write_text(json.dumps(taken), encoding="utf-8")

@@ -56,7 +56,7 @@ class PeakMemory:
             self.bytes = max(self.bytes, sum(map(_owned, _family(self._process()))))
 
 
-def watched(arguments: Sequence[str], **environment: str) -> Watched:
+def watched(arguments: Sequence[str | Path]) -> Watched:
     """Run a command to its end.
 
     Raises:
@@ -64,14 +64,12 @@ def watched(arguments: Sequence[str], **environment: str) -> Watched:
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
-    process = subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | environment
-    )
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     with PeakMemory(lambda: process.pid) as memory:
         errors = process.communicate()[1]
     seconds = time.perf_counter() - started
     if process.returncode:
-        raise SystemExit(f"{' '.join(arguments)} failed:\n{errors}")
+        raise SystemExit(f"{' '.join(map(str, arguments))} failed:\n{errors}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Watched(seconds, used, memory.bytes)

@@ -219,7 +219,24 @@ def test_bfloat16_is_another_encoder(bfloat16, encoder, folder, in_full_precisio
 
 @needs_weights
 def test_bfloat16_finds_the_same_neighbours(bfloat16, monkeypatch):
-    words = "vector index chunk sort merge hash key value tree graph node query cache page lock thread".split()
+    words = [
+        "vector",
+        "index",
+        "chunk",
+        "sort",
+        "merge",
+        "hash",
+        "key",
+        "value",
+        "tree",
+        "graph",
+        "node",
+        "query",
+        "cache",
+        "page",
+        "lock",
+        "thread",
+    ]
     draw = np.random.default_rng(0)
     texts = [" ".join(draw.choice(words, 30, p=draw.dirichlet(np.full(len(words), 0.2)))) for _ in range(120)]
     fast = load_encoder(EncoderConfig(name="minilm")).encode(texts)

@@ -107,7 +107,7 @@ def fingerprints(texts: Sequence[str]) -> tuple[Keys, Signatures]:
 class _WordHashes(dict[str, int]):
     """64-bit hashes of words, each computed once: text repeats its words."""
 
-    LIMIT = 1 << 18  # words, some 40 MB
+    LIMIT = 1 << 17  # words, some 20 MB
 
     def __missing__(self, word: str) -> int:
         value = xxhash.xxh3_64_intdigest(word.encode("utf-8", "surrogatepass"))
