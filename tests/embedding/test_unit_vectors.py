@@ -3,6 +3,7 @@ import pytest
 
 from nextlong.embedding.vectors import to_unit_float16
 from nextlong.errors import NextlongError
+from nextlong.records import VECTOR_STEP
 
 
 def name_of(row: int) -> str:
@@ -20,6 +21,17 @@ def test_rows_have_length_one_whatever_their_scale():
 def test_direction_is_kept():
     unit = to_unit_float16([[3.0, 4.0]], name_of)
     np.testing.assert_allclose(unit, [[0.6, 0.8]], atol=1e-3)
+
+
+def test_elements_are_rounded_to_steps_and_neighbours_stay():
+    rows = np.random.default_rng(0).normal(size=(2000, 64)).astype(np.float32)
+    unit = to_unit_float16(rows, name_of).astype(np.float32)
+    np.testing.assert_array_equal(unit / VECTOR_STEP, np.rint(unit / VECTOR_STEP))
+    exact = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    assert np.abs(unit - exact).max() <= VECTOR_STEP / 2 + 1e-7
+    nearest, expected = (np.argsort(-(side @ side.T), axis=1)[:, :10] for side in (unit, exact))
+    assert np.mean([len(np.intersect1d(*pair)) for pair in zip(nearest, expected, strict=True)]) > 9.7
+    assert not np.signbit(to_unit_float16([[1.0, -1e-6]], name_of)).any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

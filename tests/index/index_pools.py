@@ -6,18 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
+from nextlong.embedding.vectors import to_unit_float16
 from nextlong.index.vectors import VectorShards
 
 
 def clustered(count: int, dimensions: int = 32, topics: int = 40, copies: float = 0.15, seed: int = 0):
-    """float16 ``(count, dimensions)`` of length one; a share of ``copies`` repeats another row exactly."""
+    """Vectors of a pool, float16 ``(count, dimensions)``; a share of ``copies`` repeats another row exactly."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((topics, dimensions))
     vectors = centres[rng.integers(0, topics, count)] + 0.9 * rng.standard_normal((count, dimensions))
     repeated = rng.random(count) < copies
     vectors[repeated] = vectors[rng.integers(0, count, int(repeated.sum()))]
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors.astype(np.float16)
+    return to_unit_float16(vectors, str)
 
 
 def shards(folder: Path, vectors, sizes: list[int] | None = None) -> VectorShards:
@@ -30,8 +30,10 @@ def shards(folder: Path, vectors, sizes: list[int] | None = None) -> VectorShard
 
 
 def brute_force(vectors, queries, k: int):
-    """The definition: exact scores rounded to float32, descending, equal ones by ascending ordinal."""
-    scores = (queries.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32) + np.float32(0)
+    """The definition: exact scores, descending, equal ones by ascending ordinal."""
+    exact = queries.astype(np.float64) @ vectors.astype(np.float64).T
+    scores = exact.astype(np.float32) + np.float32(0)
+    np.testing.assert_array_equal(scores, exact)
     ordinals = np.broadcast_to(np.arange(len(vectors)), scores.shape)
     order = np.lexsort((ordinals, -scores), axis=-1)[:, :k]
     return np.take_along_axis(scores, order, axis=1), order

@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_pools import brute_force, clustered, shards
 
+from nextlong.embedding.vectors import to_unit_float16
 from nextlong.errors import UsageError
 from nextlong.index import protocol
 from nextlong.index.flat import FlatIndex
 from nextlong.index.protocol import Index, merged, rescored, shard_ranges, shards_for
+from nextlong.records import VECTOR_STEP
 
 
 def assert_same(found, expected):
@@ -47,16 +49,33 @@ def test_ties_go_to_the_lower_ordinal(tmp_path_factory, distinct, count, k, thre
     assert (ordinals[:, count:] == -1).all() and np.isneginf(scores[:, count:]).all()
 
 
-def test_near_ties_below_float32_resolution(tmp_path):
-    """Scores that differ by less than a float32 product can tell are put in the right order all the same."""
+def test_scores_that_differ_by_the_least_possible(tmp_path):
     rng = np.random.default_rng(0)
-    base = clustered(1, 256)
-    vectors = np.repeat(base, 9000, axis=0)
-    vectors.view(np.uint16)[np.arange(9000), rng.integers(0, 256, 9000)] ^= 1
+    vectors = np.repeat(clustered(1, 256), 9000, axis=0)
+    vectors[np.arange(9000), rng.integers(0, 256, 9000)] += np.float16(VECTOR_STEP)
     queries = vectors[:20].astype(np.float32)
     expected = brute_force(vectors, queries, 200)
     assert len(np.unique(expected[0])) > 10
+    assert np.diff(np.unique(expected[0])).min() <= 4 * VECTOR_STEP**2
     assert_same(FlatIndex(shards(tmp_path, vectors)).search(queries, 200), expected)
+
+
+@settings(deadline=None, max_examples=60)
+@given(dimensions=st.integers(1, 5000), seed=st.integers(0, 1000), scale=st.sampled_from([0.0, 0.5, 3.0]))
+def test_products_of_vectors_are_exact_in_float32_in_any_order(dimensions, seed, scale):
+    """What the whole package rests on, for flat and for peaked vectors, and for equal ones, whose product is largest."""
+    rng = np.random.default_rng(seed)
+    raw = rng.standard_normal((30, dimensions)) * np.exp(scale * rng.standard_normal(dimensions))
+    vectors = to_unit_float16(raw, str).astype(np.float32)
+    exact = vectors.astype(np.float64) @ vectors.astype(np.float64).T
+    order = rng.permutation(dimensions)
+    for found in (
+        vectors @ vectors.T,
+        vectors[:, order] @ vectors[:, order].T,
+        np.add.accumulate(vectors[:, None, order] * vectors[None, :, order], axis=2, dtype=np.float32)[:, :, -1],
+    ):
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, exact)
 
 
 def test_answer_depends_on_neither_batch_nor_threads(pool):
@@ -70,7 +89,7 @@ def test_answer_depends_on_neither_batch_nor_threads(pool):
 
 def test_empty_pool_and_no_queries(pool, tmp_path):
     empty = FlatIndex(shards(tmp_path, np.empty((0, 4), np.float16)))
-    scores, ordinals = empty.search(np.ones((2, 4), np.float32), 3)
+    scores, ordinals = empty.search(np.eye(2, 4, dtype=np.float32), 3)
     assert (ordinals == -1).all() and np.isneginf(scores).all()
     scores, ordinals = FlatIndex(pool).search(np.empty((0, 32), np.float32), 3)
     assert scores.shape == ordinals.shape == (0, 3)
@@ -121,7 +140,10 @@ def test_refuses_senseless_queries(pool):
     with pytest.raises(UsageError, match="31"):
         FlatIndex(pool).search(np.ones((2, 31), np.float32), 3)
     with pytest.raises(UsageError, match="0 nearest"):
-        FlatIndex(pool).search(np.ones((2, 32), np.float32), 0)
+        FlatIndex(pool).search(np.eye(2, 32, dtype=np.float32), 0)
+    for wrong in (np.full((2, 32), 0.3, np.float32), np.full((2, 32), np.nan, np.float32), np.ones((2, 32), np.float32)):
+        with pytest.raises(UsageError, match="no vectors of a pool"):
+            FlatIndex(pool).search(wrong, 3)
 
 
 def test_rescored_orders_any_candidates_and_pads(pool):

@@ -46,12 +46,19 @@ def test_pickling_sends_paths_not_vectors(tmp_path):
     np.testing.assert_array_equal(received.take(np.arange(5000)), vectors)
 
 
-def test_a_vector_that_is_not_finite_is_named(tmp_path):
+@pytest.mark.parametrize("element", [np.nan, np.inf, -np.inf, 1.5, -30000])
+def test_an_element_that_is_no_number_up_to_one_is_named(tmp_path, element):
     vectors = clustered(20, 4)
-    vectors[13, 2] = np.nan
+    vectors[13, 2] = element
     pool = shards(tmp_path, vectors, [10, 10])
     with pytest.raises(NextlongError, match=r"row 3 \(from 0\) of .*00001\.npy"):
         list(pool.blocks(6))
+
+
+def test_vectors_of_another_version_are_refused(tmp_path):
+    np.save(tmp_path / "old.npy", np.full((10, 4), 0.3, np.float16))
+    with pytest.raises(NextlongError, match=r"old\.npy were made by a version"):
+        VectorShards([tmp_path / "old.npy"])
 
 
 def test_bad_shards_are_named(tmp_path):

@@ -430,6 +430,18 @@ def test_a_vector_of_another_length(pool):
     assert_failed(verify(pool), f"{path}, row 3", "not 1")
 
 
+def test_a_vector_that_is_not_rounded(pool):
+    path = pool / "vectors" / "00000-00000.npy"
+
+    def edit(array):
+        row = array[30]
+        row[np.abs(row).argmin()] += np.float16(2.0**-13)
+
+    forge_array(path, edit)
+    forge_receipts(pool)
+    assert_failed(verify(pool), f"{path}, row 30", "no multiple of 2^-11")
+
+
 def test_vectors_less_than_chunks(pool):
     path = pool / "vectors" / "00000-00000.npy"
     np.save(path, np.load(path)[:-1])

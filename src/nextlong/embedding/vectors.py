@@ -1,4 +1,4 @@
-"""Vectors as a pool keeps them: of length one, in half precision."""
+"""Vectors as a pool keeps them: of length one, their elements rounded so that inner products are exact."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nextlong.errors import NextlongError
+from nextlong.records import VECTOR_STEP
 
 
 def to_unit_float16(
     vectors: npt.ArrayLike, name_of: Callable[[int], str], *, refuse_zero: bool = False
 ) -> npt.NDArray[np.float16]:
-    """Normalise vectors to length one.
+    """Normalise vectors to length one, and round their elements to multiples of `VECTOR_STEP`.
 
     Args:
         vectors: shape ``(n, d)``, any real dtype.
@@ -45,7 +46,8 @@ def to_unit_float16(
         )
     scaled = rows / np.where(largest == 0, 1, largest)[:, None]
     norms = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
-    unit: npt.NDArray[np.float16] = (scaled / np.where(norms == 0, 1, norms)[:, None]).astype(np.float16)
+    steps = scaled / (np.where(norms == 0, 1, norms) * np.float32(VECTOR_STEP))[:, None]
+    unit: npt.NDArray[np.float16] = (np.rint(steps) * np.float32(VECTOR_STEP) + 0).astype(np.float16)  # + 0: no -0.0
     return unit
 
 

@@ -11,13 +11,17 @@ import numpy as np
 from nextlong.errors import UsageError
 from nextlong.index.threads import row_threads
 from nextlong.index.vectors import Float32s, Ordinals, VectorShards
+from nextlong.records import VECTOR_STEP
 
-# How far a score that is computed again may be from the recorded one, which is exact and rounded to float32 once.
+# How far a score that is computed again, by whatever means, may be from the recorded one, which is exact.
 SCORE_TOLERANCE = 1e-4
 
 # A shard of an index has at most so many vectors: 2 GiB of float16 of 256 dimensions. What a task of the search grid reads
 # and a machine must hold; more shards make more partial results, a query's k of each.
 SHARD_VECTORS = 1 << 22
+
+# Above the squared length of every rounded vector of length one, and far below where sums are not exact.
+_LONGEST = 1.5
 
 # Candidates gathered at once by `rescored`: 16 Ki vectors of 1,024 dimensions are 64 MiB.
 _GATHERED = 1 << 14
@@ -28,12 +32,12 @@ class Index(Protocol):
     """Finds the chunks whose vectors have the largest inner product with a query.
 
     The answer for a query is a function of the query, k and the pool alone. It does not depend on the other queries of
-    the call, on the number of threads, or on how many workers share the work, because scores are *exact*. Vectors are
-    float16, so every element is a multiple of 2^-24 and every product of two a multiple of 2^-48; as long as |q|·|v| < 32
-    all partial sums fit the 53 bits of a float64, and the order of summation cannot matter. The exact inner product is
-    rounded to float32 once, and equal scores are ordered by ordinal.
+    the call, on the number of threads, on the processor, or on how many workers share the work, because scores are *exact*:
+    every element is a multiple of `VECTOR_STEP` = 2^-11, so every product of two is a multiple of 2^-22, and as long as
+    |q|·|v| < 4 all partial sums fit the 24 bits of a float32. Neither the order of summation nor fused multiplication can
+    matter. Equal scores are ordered by ordinal.
 
-    This needs queries that are float16-exact: rows of the pool, or their negatives (which find the *least* similar).
+    This needs queries that are such vectors too: rows of the pool, or their negatives (which find the *least* similar).
 
     An index consists of shards, so that no machine must hold all of it: a search is a grid of parts, one for each shard,
     that `merged` puts together.
@@ -61,7 +65,7 @@ class Index(Protocol):
         The same as the k best of what :meth:`search_shard` finds in all shards.
 
         Args:
-            queries: float32 ``(q, d)``, float16-exact.
+            queries: float32 ``(q, d)``, multiples of `VECTOR_STEP` of length one (or zero).
             k: how many to find, at least 1; may be more than the index holds.
 
         Returns:
@@ -69,7 +73,7 @@ class Index(Protocol):
             yields fewer than k. A query that is itself a chunk of the pool finds itself like any other chunk.
 
         Raises:
-            UsageError: the queries have another width than the index, or k is below 1.
+            UsageError: the queries have another width than the index or are no such vectors, or k is below 1.
         """
         ...
 
@@ -161,9 +165,19 @@ def checked(queries: Float32s, k: int, dimensions: int) -> Float32s:
             f"The queries have shape {queries.shape}, the index holds vectors of {dimensions} dimensions.",
             "Queries and pool must come from the same encoder.",
         )
+    if not (_on_steps(queries) and np.einsum("qd,qd->q", queries, queries).max(initial=0.0) < _LONGEST):
+        raise UsageError(
+            "The queries are no vectors of a pool: their elements must be multiples of 2^-11, and their length one.",
+            "Take them from a pool's vectors; those of an encoder go through `embedding.vectors.to_unit_float16`.",
+        )
     if k < 1:
         raise UsageError(f"Cannot search for the {k} nearest chunks; ask for 1 or more.")
     return queries
+
+
+def _on_steps(queries: Float32s) -> bool:
+    steps = queries * np.float32(1 / VECTOR_STEP)
+    return np.array_equal(steps, np.rint(steps))
 
 
 def _exact(queries: Float32s, ordinals: Ordinals, vectors: VectorShards) -> Float32s:

@@ -10,11 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from nextlong.errors import NextlongError
+from nextlong.records import VECTOR_STEP
 
 Float16s = npt.NDArray[np.float16]
 Float32s = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
 Ordinals = npt.NDArray[np.int64]
+
+# Rows of a shard that are looked at when it is opened.
+_LOOKED_AT = 8
 
 _MAKE_AGAIN = "Delete the file and run `nextlong index` again: it makes the missing vectors anew."
 
@@ -23,7 +27,8 @@ class VectorShards:
     """The vectors of all chunks of a pool, in chunk order: a chunk's ordinal is its row over all shards.
 
     Args:
-        paths: the ``*.npy`` shards in pool order: float16, shape ``(n_i, d)``, C order, rows of length one.
+        paths: the ``*.npy`` shards in pool order: float16, shape ``(n_i, d)``, C order, rows of length one, elements
+            multiples of `VECTOR_STEP`.
 
     Attributes:
         paths: the shards.
@@ -31,7 +36,8 @@ class VectorShards:
         dimensions: their width d; 0 when there is no shard.
 
     Raises:
-        NextlongError: a shard is missing, is no NumPy file, is cut short, or has another dtype or width.
+        NextlongError: a shard is missing, is no NumPy file, is cut short, has another dtype or width, or was made by a
+            version that rounded vectors otherwise.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -86,7 +92,7 @@ class VectorShards:
             The ordinal of the block's first vector, and the block: float32 ``(≤ rows, d)``, a new array each time.
 
         Raises:
-            NextlongError: a vector has an element that is not a finite number.
+            NextlongError: a vector has an element that is no number from -1 to 1.
         """
         within = range(self.count) if within is None else within
         for first in range(within.start, within.stop, rows):
@@ -97,16 +103,16 @@ class VectorShards:
                 if low < high:
                     part = block[low - first : high - first]
                     part[:] = shard[low - start : high - start]
-                    _require_finite(part, path, low - start)
+                    _require_numbers(part, path, low - start)
             yield first, block
 
 
-def _require_finite(block: Float32s, path: Path, first: int) -> None:
-    finite = np.isfinite(block)
-    if not finite.all():
-        row = first + int(np.flatnonzero(~finite.all(axis=1))[0])
+def _require_numbers(block: Float32s, path: Path, first: int) -> None:
+    # Two passes without a copy; both ends are NaN where an element is.
+    if not (block.min(initial=0.0) >= -1 and block.max(initial=0.0) <= 1):
+        row = first + int(np.flatnonzero(~(np.abs(block) <= 1).all(axis=1))[0])
         raise NextlongError(
-            f"The vector in row {row} (from 0) of {path} has an element that is no finite number.", _MAKE_AGAIN
+            f"The vector in row {row} (from 0) of {path} has an element that is no number from -1 to 1.", _MAKE_AGAIN
         )
 
 
@@ -120,4 +126,10 @@ def _opened(path: Path) -> Float16s:
     if not isinstance(shard, np.ndarray) or shard.dtype != np.float16 or shard.ndim != 2:
         what = f"{shard.dtype} of shape {shard.shape}" if isinstance(shard, np.ndarray) else "an archive"
         raise NextlongError(f"The vectors {path} are {what}, not float16 of shape (n, d).", _MAKE_AGAIN)
+    steps = shard[:_LOOKED_AT].astype(np.float32) / np.float32(VECTOR_STEP)
+    if not np.array_equal(steps[np.isfinite(steps)], np.rint(steps[np.isfinite(steps)])):
+        raise NextlongError(
+            f"The vectors {path} were made by a version of nextlong that rounded them otherwise.",
+            "Run the same `nextlong index` command again: it makes the vectors anew, from the chunks that are there.",
+        )
     return shard

@@ -24,7 +24,7 @@ from nextlong.pool.catalog import save_array
 from nextlong.pool.derived import Derived, read_from
 from nextlong.pool.pool import Pool, open_pool
 
-VERSION = 2
+VERSION = 3
 
 # As for the index over chunks: a pool has no other randomness.
 _SEED = 0
@@ -50,7 +50,7 @@ def mean_vectors(pool_folder: Path, pool_id: str, shard: int, folder: Path) -> O
     chunks = load_array(pool.folder / layout.VECTORS / f"{name}.npy", np.float16, 2)
     own = pool.documents_in(shard)
     starts = pool.first_chunk[own.start : own.stop] - pool.shard_start(shard)
-    # The direction of the sum is that of the mean. Sums of float16 numbers are exact in float64, in any order.
+    # The direction of the sum is that of the mean. Sums of such numbers are exact in float64, in any order.
     sums = np.add.reduceat(chunks.astype(np.float64), starts, axis=0)
     path = folder / f"{name}.npy"
     save_array(path, to_unit_float16(sums, lambda row: f"document {row} of shard {name}"))

@@ -21,7 +21,7 @@ from nextlong.pool import layout
 from nextlong.pool.catalog import save_array
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA
 
-VERSION = 1
+VERSION = 2
 
 # Chunks encoded in one call: enough to sort by length well, few enough that progress moves.
 _BATCH = 1024

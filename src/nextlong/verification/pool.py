@@ -13,12 +13,12 @@ from nextlong.execution.progress import Progress, advance
 from nextlong.mining.copies import fold_key
 from nextlong.pool import layout
 from nextlong.pool.pool import Pool
-from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA
+from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, VECTOR_STEP
 from nextlong.verification.files import verify_files
 from nextlong.verification.report import Failure, Report
 
-# A float16 vector of length one has this length up to rounding: 2^-11 an element at most.
-_LENGTH_TOLERANCE = 2e-3
+# What float32 adds to the length of a vector; the rest is the rounding of its elements, by half a step at most.
+_LENGTH_TOLERANCE = 1e-4
 
 
 def verify_pool(folder: Path, executor: Executor, progress: Progress) -> Report:
@@ -65,11 +65,17 @@ def _shard_failures(folder: Path, shard: str) -> list[Failure]:
     vectors_path = folder / layout.VECTORS / f"{shard}.npy"
     vectors = load_array(vectors_path, np.float16, 2)
     lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
-    wrong = np.flatnonzero(~((np.abs(lengths - 1) < _LENGTH_TOLERANCE) | (lengths == 0)))
+    tolerance = VECTOR_STEP / 2 * vectors.shape[1] ** 0.5 + _LENGTH_TOLERANCE
+    wrong = np.flatnonzero(~((np.abs(lengths - 1) < tolerance) | (lengths == 0)))
+    steps = vectors.astype(np.float32) / np.float32(VECTOR_STEP)
+    rounded = (steps == np.rint(steps)).all(axis=1)
     if len(vectors) != chunks.num_rows:
         failures.append(Failure(str(vectors_path), f"{len(vectors)} vectors for {chunks.num_rows} chunks"))
     elif len(wrong):
         failures.append(Failure(f"{vectors_path}, row {wrong[0]}", f"the vector's length is {lengths[wrong[0]]}, not 1"))
+    elif not rounded.all():
+        row = int(np.flatnonzero(~rounded)[0])
+        failures.append(Failure(f"{vectors_path}, row {row}", "an element is no multiple of 2^-11"))
     failures += _fingerprint_failures(folder, shard, texts)
     advance(1)
     return failures
