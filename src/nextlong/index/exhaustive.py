@@ -59,11 +59,11 @@ class _Nearest:
         self._k = k
         self._new: list[tuple[Ordinals, Keys]] = []
         self._held = 0
-        self._bar = np.full((len(queries), 1), -np.inf, dtype=np.float32)
+        self._bar: Float32s = np.full((len(queries), 1), -np.inf, dtype=np.float32)
 
     def see(self, first: int, columns: Float32s) -> None:
         """Take the vectors ``columns``, float32 ``(d, n)``, of the ordinals from ``first`` on."""
-        units = self._queries @ columns
+        units: Float32s = self._queries @ columns
         count = units.shape[1]
         if self._k < count and np.isneginf(self._bar).all():
             # The k-th best of the first block is a bar for all others; what is level with it in this block counts still.

@@ -28,7 +28,7 @@ _ROWS = 128
 
 
 def packed(units: Float32s, ordinals: Ordinals) -> Keys:
-    """Keys of scores in `UNIT`s (float32, whole numbers) and of ordinals: the better, the smaller. Shapes must be the same."""
+    """Keys of scores in `UNIT`s (float32, whole numbers) and of ordinals, of the same shape: the better, the smaller."""
     keys = units.astype(np.int64)
     np.subtract(_ABOVE, keys, out=keys)
     keys <<= _ORDINAL_BITS
@@ -72,9 +72,7 @@ def kth_largest(scores: Float32s, widths: Ordinals, k: int) -> Float32s:
     return kth
 
 
-def _by_width(
-    values: npt.NDArray[Any], widths: Ordinals, fill: Any
-) -> Iterator[tuple[Ordinals, npt.NDArray[Any]]]:
+def _by_width(values: npt.NDArray[Any], widths: Ordinals, fill: Any) -> Iterator[tuple[Ordinals, npt.NDArray[Any]]]:
     """Rows as matrices, rows of about the same width together: their numbers, and their values padded with ``fill``."""
     starts = np.cumsum(widths) - widths
     order = np.argsort(widths, kind="stable")
