@@ -67,7 +67,7 @@ class _Nearest:
         count = units.shape[1]
         if self._k < count and np.isneginf(self._bar).all():
             # The k-th best of the first block is a bar for all others; what is level with it in this block counts still.
-            self._bar = np.partition(units, count - self._k, axis=1)[:, count - self._k, None] - 1
+            self._bar[:] = np.partition(units, count - self._k, axis=1)[:, count - self._k, None] - 1
         # A vector must beat the k-th best strictly: at an equal score the one seen before has the lower ordinal.
         places = np.flatnonzero(units > self._bar)
         rows = places // count
