@@ -55,7 +55,7 @@ class _Nearest:
 
     def __init__(self, queries: Float32s, k: int) -> None:
         self.keys: Keys = np.empty((len(queries), 0), dtype=np.int64)
-        self._queries = queries * np.float32(1 / UNIT)
+        self._queries: Float32s = queries * np.float32(1 / UNIT)
         self._k = k
         self._new: list[tuple[Ordinals, Keys]] = []
         self._held = 0
@@ -67,7 +67,7 @@ class _Nearest:
         count = units.shape[1]
         if self._k < count and np.isneginf(self._bar).all():
             # The k-th best of the first block is a bar for all others; what is level with it in this block counts still.
-            self._bar[:] = np.partition(units, count - self._k, axis=1)[:, count - self._k, None] - 1
+            self._bar[:, 0] = np.partition(units, count - self._k, axis=1)[:, count - self._k] - 1
         # A vector must beat the k-th best strictly: at an equal score the one seen before has the lower ordinal.
         places = np.flatnonzero(units > self._bar)
         rows = places // count
