@@ -195,17 +195,22 @@ def test_the_library_sees_every_segment_once():
     assert set(asked) >= {"", " word", " one", "One", " " * 69, "-" * 40}
 
 
-def test_what_is_kept_has_a_limit(monkeypatch):
+@pytest.mark.parametrize(("name", "limit"), [("_MOST_SEGMENTS", 50), ("_MOST_TOKENS", 4000), ("_MOST_LONG", 20)])
+def test_what_is_kept_has_a_limit(monkeypatch, name, limit):
     """Neither being full nor a segment that is too long to keep changes a token."""
-    monkeypatch.setattr(segments, "_MOST_SEGMENTS", 50)
+    monkeypatch.setattr(segments, name, limit)
     encoder = SegmentEncoder(lambda texts: [list(text.encode()) for text in texts], Cuts(lines=True, indents=True))
-    for i in range(300):
+    kept = []
+    for i in range(400):
         texts = [f"word{i} is ok. " + "\u5b57" * (i + 1), f"{i}" * i, "one word"]
         for text, ids in zip(texts, encoder.encode_batch(texts), strict=True):
             assert bytes(ids.tolist()).decode() == text
-    assert encoder._count < 100
-    assert encoder._used < 3000
-    assert len(encoder._long) < 60
+        kept.append(
+            {"_MOST_SEGMENTS": encoder._count, "_MOST_TOKENS": encoder._used, "_MOST_LONG": len(encoder._long)}[name]
+        )
+    # A group is added before the limit is looked at: here at most six segments of at most 1,024 bytes.
+    assert limit / 2 < max(kept) <= limit + 6 * (1024 if name == "_MOST_TOKENS" else 1)
+    assert not any(len(one) > 1024 for one in encoder._long)
 
 
 def test_long_texts_and_many_small_ones():

@@ -9,6 +9,7 @@ The few joins where it is not are encoded again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ import xxhash
 from nextlong.tokenization.edges import OPAQUE, PROBE, Edges
 from nextlong.tokenization.seams import Seams
 from nextlong.tokenization.tokenizer import Tokenizer, Tokens
-from nextlong.tokenization.units import Unit
+from nextlong.tokenization.units import Unit, flags_of, unpack
 
 # Part of the fingerprint of stored units: raise it when units of the same chunk change.
 _UNITS_VERSION = 1
@@ -71,13 +72,44 @@ class Joiner:
         self.exact = self.local or self._panel_difference(panel) == 0
 
     def encode_units(self, texts: Sequence[str]) -> list[Unit]:
-        """Tokenise chunks, each by itself, in one call of the library on all cores."""
+        """Tokenise chunks, each by itself."""
+        flat, offsets, flags = self.encode_packed(texts)
+        spans = pairwise(offsets.tolist())
+        return [unpack(flat[start:stop], flag) for (start, stop), flag in zip(spans, flags.tolist(), strict=True)]
+
+    def encode_packed(self, texts: Sequence[str]) -> tuple[Tokens, npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """:meth:`encode_units` as flat arrays, like those of :func:`~nextlong.tokenization.units.pack`."""
         encoded = self._edges.in_context(texts)
-        if not self.local:
-            skip = max(len(self._neutral) - 1, 0)
-            return [Unit(tokens[skip:-1], carries=False, closed=False, opaque=True) for tokens in encoded]
-        heads, tails = self._edges.heads(texts), self._edges.tails(texts)
-        return [self._unit(*one) for one in zip(encoded, heads, tails, strict=True)]
+        skip = max(len(self._neutral) - 1, 0)
+        carries, closed, leads = np.zeros((3, len(texts)), dtype=np.int64)
+        opaque = np.ones(len(texts), dtype=np.bool_)
+        if self.local and encoded:
+            # -2 where a head leaves the separator alone, and where a tail cannot be tried.
+            leads = np.array([-2 if lead is None else lead for lead in self._edges.heads(texts)], dtype=np.int64)
+            tails = np.array([-2 if tame is None else tame for tame in self._edges.tails(texts)], dtype=np.int64)
+            first, whole_head, last, whole_tail = self._neutral_ends(encoded)
+            opaque = (leads == OPAQUE) | (tails == -2) | ~last | ~np.where(leads == -2, whole_head, first)
+            carries = ~opaque & (leads >= 0)
+            closed = ~opaque & (tails == 1) & whole_tail
+        own = [tokens[1 if one else skip : -1] for tokens, one in zip(encoded, carries.tolist(), strict=True)]
+        offsets = np.zeros(len(own) + 1, dtype=np.int64)
+        np.cumsum([len(tokens) for tokens in own], out=offsets[1:])
+        flat = np.concatenate(own) if own else np.empty(0, dtype=np.int32)
+        return flat, offsets, flags_of(carries, closed, opaque, np.where(carries, leads, 0))
+
+    def _neutral_ends(self, encoded: Sequence[Tokens]) -> npt.NDArray[np.bool_]:
+        """For each encoding in context whether its ends are those of two probes. Shape (4, encodings).
+
+        The rows: its first token, its head up to the end of the separator, its last token, its tail from the separator on.
+        """
+        count = len(self._neutral)
+        flat, sizes = np.concatenate(encoded), np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
+        stops = np.cumsum(sizes)
+        heads = [flat.take(stops - sizes + i, mode="clip") == self._neutral[i] for i in range(count - 1)]
+        tails = [flat.take(stops - i, mode="clip") == self._neutral[-i] for i in range(1, count)]
+        whole_head = np.all(heads, axis=0) & (sizes >= count - 1)
+        whole_tail = np.all(tails, axis=0) & (sizes > count)
+        return np.stack([heads[0], whole_head, tails[0] & (sizes > 1), whole_tail])
 
     def length(self, unit: Unit) -> int:
         """How many tokens a unit adds to a sequence, where nothing has to be encoded again."""
@@ -208,16 +240,6 @@ class Joiner:
         ends = np.maximum.accumulate(ends[skip:-1]) if len(ends) > skip + 1 else ends[:0]
         lead = int(np.searchsorted(ends, len(left), side="right"))
         return tokens[skip:-1], lead, np.searchsorted(ends, borders, side="right")
-
-    def _unit(self, tokens: Tokens, lead: int | None, tail_is_tame: bool | None) -> Unit:
-        edges = self._edges
-        joinable = lead != OPAQUE and tail_is_tame is not None and len(tokens) > 1 and tokens[-1] == self._neutral[-1]
-        closed = tail_is_tame is True and edges.tail_fits(tokens)
-        if joinable and lead is None and edges.head_fits(tokens):
-            return Unit(tokens[len(self._neutral) - 1 : -1], carries=False, closed=closed)
-        if joinable and lead is not None and tokens[0] == self._neutral[0]:
-            return Unit(tokens[1:-1], carries=True, closed=closed, lead=lead)
-        return Unit(tokens[len(self._neutral) - 1 : -1], carries=False, closed=False, opaque=True)
 
     def _panel_difference(self, panel: Sequence[Sequence[str]]) -> float:
         """The share of tokens that differ between joined and whole."""

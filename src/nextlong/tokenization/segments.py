@@ -29,10 +29,11 @@ _LONGEST_TEXT = 1 << 24
 # spaces and of dashes.
 _WIDTHS = (2, 4, 8)
 # Longer segments than the tables have room for are kept by their bytes, and those longer than this not at all.
-_LONGEST_KEPT = 128
+_LONGEST_KEPT = 1024
 
-# When so many segments or tokens are kept, all are forgotten: some 60 MB.
+# When so many segments, long segments or tokens are kept, all are forgotten: some 80 MB.
 _MOST_SEGMENTS = 1 << 19
+_MOST_LONG = 1 << 14
 _MOST_TOKENS = 1 << 22
 
 # No byte of any text; between texts, so that no cut is seen across their border.
@@ -76,18 +77,15 @@ class SegmentEncoder:
         for i, ids in zip(uncut, self._encode([texts[i] for i in uncut]) if uncut else (), strict=True):
             results[i] = np.array(ids, dtype=np.int32)
         rest = [i for i, result in enumerate(results) if result is None]
-        while rest:
-            group, rest = self._split(rest, texts)
+        sizes, done = np.cumsum([len(texts[i]) for i in rest], dtype=np.int64), 0
+        while done < len(rest):
+            before = int(sizes[done - 1]) if done else 0
+            group = rest[done : int(np.searchsorted(sizes, before + self._group)) + 1]
             for i, tokens in zip(group, self._encode_group([texts[i] for i in group]), strict=True):
                 results[i] = tokens
+            done += len(group)
             self._group = min(2 * self._group, _GROUP)
         return [result for result in results if result is not None]
-
-    def _split(self, positions: list[int], texts: Sequence[str]) -> tuple[list[int], list[int]]:
-        """The first positions, whose texts make a group, and the rest."""
-        sizes = np.cumsum([len(texts[i]) for i in positions])
-        count = int(np.searchsorted(sizes, self._group)) + 1
-        return positions[:count], positions[count:]
 
     def _stays_whole(self, text: str) -> bool:
         if len(text) > _LONGEST_TEXT:
@@ -95,7 +93,7 @@ class SegmentEncoder:
         return any(sign in text for sign in self._signs) and any(one in text for one in self._cuts.whole)
 
     def _encode_group(self, texts: Sequence[str]) -> list[Tokens]:
-        if self._count > _MOST_SEGMENTS or self._used > _MOST_TOKENS:
+        if self._count > _MOST_SEGMENTS or len(self._long) > _MOST_LONG or self._used > _MOST_TOKENS:
             self._forget()
         raw = [text.encode() for text in texts]
         sizes = np.fromiter(map(len, raw), dtype=np.int64, count=len(raw))

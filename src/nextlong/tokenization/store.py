@@ -21,7 +21,7 @@ from nextlong.pool import layout
 from nextlong.pool.pool import Ordinals, Pool, open_pool
 from nextlong.tokenization.joins import Joiner
 from nextlong.tokenization.tokenizer import Tokens, load_tokenizer
-from nextlong.tokenization.units import Packed, carrying, pack
+from nextlong.tokenization.units import Packed, carrying
 
 VERSION = 1
 STAGE = "tokenize"
@@ -105,7 +105,7 @@ class TokenStore:
             return
         new = [chunk for chunk in np.unique(chunks[lacking]).tolist() if chunk not in self._here]
         if new:
-            flat, offsets, flags = pack(self._joiner.encode_units(self._pool.texts(new)))
+            flat, offsets, flags = self._joiner.encode_packed(self._pool.texts(new))
             home = [len(self._flats)] * len(new)
             self._flats.append(flat)
             lie = zip(home, offsets[:-1].tolist(), offsets[1:].tolist(), flags.tolist(), strict=True)
@@ -188,7 +188,7 @@ def tokenize(
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
         texts = pool.texts(batch.astype(np.int64) + pool.shard_start(shard))
-        flat, ends, flag = pack(opened.encode_units(texts))
+        flat, ends, flag = opened.encode_packed(texts)
         flats.append(flat)
         offsets.append(ends[1:] + offsets[-1][-1])
         flags.append(flag)

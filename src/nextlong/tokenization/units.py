@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,10 +49,16 @@ def pack(units: Sequence[Unit]) -> tuple[Tokens, npt.NDArray[np.int64], npt.NDAr
     offsets = np.zeros(len(units) + 1, dtype=np.int64)
     np.cumsum([len(unit.tokens) for unit in units], out=offsets[1:])
     flat = np.concatenate([unit.tokens for unit in units]) if units else np.empty(0, dtype=np.int32)
-    flags = [
-        _CARRIES * unit.carries | _CLOSED * unit.closed | _OPAQUE * unit.opaque | unit.lead << _LEAD_SHIFT for unit in units
-    ]
-    return flat.astype(np.int32, copy=False), offsets, np.array(flags, dtype=np.uint8)
+    kinds = np.array([(unit.carries, unit.closed, unit.opaque, unit.lead) for unit in units], dtype=np.int64).reshape(-1, 4)
+    return flat.astype(np.int32, copy=False), offsets, flags_of(*kinds.T)
+
+
+def flags_of(
+    carries: npt.NDArray[Any], closed: npt.NDArray[Any], opaque: npt.NDArray[Any], leads: npt.NDArray[Any]
+) -> npt.NDArray[np.uint8]:
+    """The bytes of flags of units: of each, the attributes of :class:`Unit` by these names."""
+    flags = np.asarray(carries * _CARRIES + closed * _CLOSED + opaque * _OPAQUE + (leads << _LEAD_SHIFT))
+    return flags.astype(np.uint8)
 
 
 def unpack(tokens: Tokens, flags: int) -> Unit:
