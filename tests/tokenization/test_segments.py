@@ -1,6 +1,8 @@
 """Encoding texts in parts gives the tokens that the library gives for the whole."""
 
 import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 
@@ -211,6 +213,28 @@ def test_what_is_kept_has_a_limit(monkeypatch, name, limit):
     # A group is added before the limit is looked at: here at most six segments of at most 1,024 bytes.
     assert limit / 2 < max(kept) <= limit + 6 * (1024 if name == "_MOST_TOKENS" else 1)
     assert not any(len(one) > 1024 for one in encoder._long)
+
+
+def test_threads_take_turns():
+    def encode(texts):
+        return [list(text.encode()) for text in texts]
+
+    encoder = SegmentEncoder(encode, Cuts(lines=True, indents=True))
+    texts = [[f"thread {j} word{i} and more{i % 7}" for i in range(j, 3000, 4)] for j in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        for own, encoded in zip(texts, threads.map(lambda own: encoder.encode_batch(own), texts), strict=True):
+            assert [bytes(ids.tolist()).decode() for ids in encoded] == own
+
+
+@pytest.mark.parametrize("name", ["gpt2", "tiktoken"])
+def test_tokenizers_are_sent_without_what_they_keep(name):
+    one = zoo.tokenizer(name)
+    before = len(pickle.dumps(one))
+    one.encode_batch([f"{i}word{i} {i * i}" for i in range(20_000)])
+    assert len(pickle.dumps(one)) == before
+    again = pickle.loads(pickle.dumps(one))  # noqa: S301
+    assert (again.fingerprint, again.name) == (one.fingerprint, one.name)
+    assert_same(again, ["one word", ""])
 
 
 def test_long_texts_and_many_small_ones():

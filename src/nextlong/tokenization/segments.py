@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, pairwise
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ Encode = Callable[[list[str]], Iterable[Sequence[int]]]
 
 
 class SegmentEncoder:
-    """Encodes texts like ``encode``, which is asked only for segments not seen before.
+    """Encodes texts like ``encode``, which is asked only for segments not seen before. Threads take turns.
 
     Args:
         encode: the tokens of each text.
@@ -52,6 +53,7 @@ class SegmentEncoder:
 
     def __init__(self, encode: Encode, cuts: Cuts) -> None:
         self._encode = encode
+        self._lock = Lock()
         self._cuts = cuts
         self._is_cut = cuts.table()
         self._kinds = kinds()
@@ -81,7 +83,9 @@ class SegmentEncoder:
         while done < len(rest):
             before = int(sizes[done - 1]) if done else 0
             group = rest[done : int(np.searchsorted(sizes, before + self._group)) + 1]
-            for i, tokens in zip(group, self._encode_group([texts[i] for i in group]), strict=True):
+            with self._lock:
+                encoded = self._encode_group([texts[i] for i in group])
+            for i, tokens in zip(group, encoded, strict=True):
                 results[i] = tokens
             done += len(group)
             self._group = min(2 * self._group, _GROUP)

@@ -45,6 +45,10 @@ class TiktokenTokenizer:
         self._segments = SegmentEncoder(self._encode_whole, cuts) if cuts else None
         self.reversible = is_reversible(self.encode_batch, self.decode)
 
+    def __reduce__(self) -> tuple[type[TiktokenTokenizer], tuple[Encoding, str]]:
+        # Without the segments that were encoded here.
+        return type(self), (self._encoding, self.name)
+
     def encode_batch(self, texts: Sequence[str]) -> list[Tokens]:
         """Encode each text by itself; special tokens in a text are plain text."""
         if self._segments:
