@@ -30,7 +30,7 @@ demo: $(VENV)/.installed-demo
 
 # The files of tests are shared among processes, as many as there are cores but four at most: many tests start workers.
 test: $(VENV)/.installed-dev
-	NEXTLONG_READERS=$(abspath $(READERS)) $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE) $(ARGS)
+	NEXTLONG_READERS=$(abspath $(READERS)) $(VENV)/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE) $(ARGS)
 
 readers: $(READERS)/streaming/.installed $(READERS)/megatron/.installed $(READERS)/olmo/.installed $(READERS)/torch/.installed
 
