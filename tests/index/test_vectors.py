@@ -61,6 +61,34 @@ def test_vectors_of_another_version_are_refused(tmp_path):
         VectorShards([tmp_path / "old.npy"])
 
 
+def test_shards_of_known_sizes_are_opened_when_used(tmp_path):
+    vectors = clustered(50, 4)
+    whole = shards(tmp_path, vectors, [20, 1, 9, 20])
+    sizes = [20, 1, 9, 20]
+    later = VectorShards(whole.paths, sizes)
+    whole.paths[3].unlink()
+    np.save(whole.paths[1], clustered(2, 4))
+    np.save(whole.paths[2], clustered(9, 8))
+    assert (later.count, later.dimensions) == (50, 4)
+    np.testing.assert_array_equal(later.take(np.arange(19)), vectors[:19])
+    assert [first for first, _ in later.blocks(8, range(3, 20))] == [3, 11, 19]
+    for ordinal, message in ((20, "has 2 vectors, not 1"), (22, "have 8 dimensions"), (49, "00003.npy are missing")):
+        with pytest.raises(NextlongError, match=message):
+            later.take(np.array([ordinal]))
+        with pytest.raises(NextlongError, match=message):
+            list(pickle.loads(pickle.dumps(later)).blocks(10, range(ordinal, ordinal + 1)))  # noqa: S301 - its own bytes
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_blocks_of_a_part(pool, rows):
+    vectors = pool.take(np.arange(pool.count))
+    for within in (range(0, 0), range(5, 5), range(990, 1010), range(1000, 1001), range(0, 6000), range(5999, 6000)):
+        blocks = list(pool.blocks(rows, within))
+        assert [first for first, _ in blocks] == list(range(within.start, within.stop, rows))
+        found = np.concatenate([np.empty((0, 32), np.float32), *(block for _, block in blocks)])
+        np.testing.assert_array_equal(found, vectors[within.start : within.stop])
+
+
 def test_bad_shards_are_named(tmp_path):
     good, wide, single, flat = (tmp_path / f"{name}.npy" for name in ("good", "wide", "single", "flat"))
     np.save(good, clustered(10, 4))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,8 @@ class VectorShards:
     Args:
         paths: the ``*.npy`` shards in pool order: float16, shape ``(n_i, d)``, C order, rows of length one, elements
             multiples of `VECTOR_STEP`.
+        rows: how many vectors each has. Then a shard is opened when it is first used: a task that needs a few does not wait
+            for hundreds of thousands, nor, from an object store, fetch them. None opens all.
 
     Attributes:
         paths: the shards.
@@ -36,27 +37,38 @@ class VectorShards:
         dimensions: their width d; 0 when there is no shard.
 
     Raises:
-        NextlongError: a shard is missing, is no NumPy file, is cut short, has another dtype or width, or was made by a
-            version that rounded vectors otherwise.
+        NextlongError: a shard is missing, is no NumPy file, is cut short, has another dtype, width or number of rows, or was
+            made by a version that rounded vectors otherwise; raised when it is opened.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], rows: Sequence[int] | None = None) -> None:
         self.paths = list(paths)
-        self._shards = [_opened(path) for path in self.paths]
-        self.dimensions = int(self._shards[0].shape[1]) if self._shards else 0
-        for path, shard in zip(self.paths, self._shards, strict=True):
-            width = shard.shape[1]
-            if width != self.dimensions:
+        self._rows = None if rows is None else list(rows)
+        first = _opened(self.paths[0]) if self.paths else None
+        self.dimensions = 0 if first is None else int(first.shape[1])
+        self._shards: dict[int, Float16s] = {}
+        if rows is None:
+            rows = [len(self._shard(number)) for number in range(len(self.paths))]
+        self._offsets = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
+        self.count = int(self._offsets[-1])
+
+    def _shard(self, number: int) -> Float16s:
+        if number not in self._shards:
+            path, shard = self.paths[number], _opened(self.paths[number])
+            if shard.shape[1] != self.dimensions:
+                width = shard.shape[1]
                 raise NextlongError(
                     f"The vectors in {path} have {width} dimensions, those in {self.paths[0]} have {self.dimensions}.",
                     "Both must come from the same encoder. " + _MAKE_AGAIN,
                 )
-        self._offsets = np.concatenate([[0], np.cumsum([len(shard) for shard in self._shards])]).astype(np.int64)
-        self.count = int(self._offsets[-1])
+            if self._rows is not None and len(shard) != self._rows[number]:
+                raise NextlongError(f"{path} has {len(shard):,} vectors, not {self._rows[number]:,}.", _MAKE_AGAIN)
+            self._shards[number] = shard
+        return self._shards[number]
 
-    def __reduce__(self) -> tuple[type[VectorShards], tuple[list[Path]]]:
+    def __reduce__(self) -> tuple[type[VectorShards], tuple[list[Path], list[int] | None]]:
         # A memory map pickles as all its data; a worker opens the files itself instead.
-        return (type(self), (self.paths,))
+        return (type(self), (self.paths, self._rows))
 
     def __len__(self) -> int:
         return self.count
@@ -70,15 +82,15 @@ class VectorShards:
         ordinals = np.asarray(ordinals, dtype=np.int64)
         if len(ordinals) and not (ordinals.min() >= 0 and ordinals.max() < self.count):
             raise IndexError(f"chunk ordinals must be in [0, {self.count}), got {ordinals.min()} to {ordinals.max()}")
-        if len(self._shards) == 1:
-            return self._shards[0][ordinals].astype(np.float32)
+        if len(self.paths) == 1:
+            return self._shard(0)[ordinals].astype(np.float32)
         found = np.empty((len(ordinals), self.dimensions), dtype=np.float32)
         home = np.searchsorted(self._offsets, ordinals, side="right") - 1
         order = np.argsort(home, kind="stable")
-        bounds = np.searchsorted(home[order], np.arange(len(self._shards) + 1))
-        for number in np.flatnonzero(np.diff(bounds)):
-            rows = order[bounds[number] : bounds[number + 1]]
-            found[rows] = self._shards[number][ordinals[rows] - self._offsets[number]]
+        borders = np.flatnonzero(np.diff(home[order])) + 1
+        for rows in np.split(order, borders) if len(order) else ():
+            number = int(home[rows[0]])
+            found[rows] = self._shard(number)[ordinals[rows] - self._offsets[number]]
         return found
 
     def blocks(self, rows: int, within: range | None = None) -> Iterator[tuple[int, Float32s]]:
@@ -98,12 +110,14 @@ class VectorShards:
         for first in range(within.start, within.stop, rows):
             last = min(first + rows, within.stop)
             block = np.empty((last - first, self.dimensions), dtype=np.float32)
-            for path, shard, (start, end) in zip(self.paths, self._shards, pairwise(self._offsets.tolist()), strict=True):
-                low, high = max(first, start), min(last, end)
-                if low < high:
-                    part = block[low - first : high - first]
-                    part[:] = shard[low - start : high - start]
-                    _require_numbers(part, path, low - start)
+            low = first
+            while low < last:
+                number = int(np.searchsorted(self._offsets, low, side="right")) - 1  # the shard of the next vector
+                start, high = int(self._offsets[number]), min(last, int(self._offsets[number + 1]))
+                part = block[low - first : high - first]
+                part[:] = self._shard(number)[low - start : high - start]
+                _require_numbers(part, self.paths[number], low - start)
+                low = high
             yield first, block
 
 

@@ -22,6 +22,7 @@ from nextlong.index.choose import open_index
 from nextlong.index.ivf import IvfReport
 from nextlong.index.protocol import Index
 from nextlong.index.vectors import VectorShards
+from nextlong.mining.copies import PERMUTATIONS
 from nextlong.pool import layout
 from nextlong.pool.catalog import REPEATED_SCHEMA, read_shard_table
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA
@@ -81,6 +82,7 @@ class Pool:
                 "Delete it and run `nextlong index` again.",
             )
         self._batches: dict[Path, pa.RecordBatch] = {}
+        self._arrays: dict[Path, npt.NDArray[Any]] = {}
         self._texts: dict[int, tuple[Ordinals, memoryview]] = {}
 
     @property
@@ -198,7 +200,8 @@ class Pool:
     @cached_property
     def vectors(self) -> VectorShards:
         """The vectors of all chunks."""
-        return VectorShards([self.folder / layout.VECTORS / f"{shard}.npy" for shard in self.shards])
+        paths = [self.folder / layout.VECTORS / f"{shard}.npy" for shard in self.shards]
+        return VectorShards(paths, np.diff(self._chunk_ends, prepend=0).tolist())
 
     @cached_property
     def index(self) -> Index:
@@ -211,27 +214,30 @@ class Pool:
 
     def fold_keys(self, chunks: Ordinals) -> npt.NDArray[np.uint64]:
         """The hash of each chunk's white-space-folded text."""
-        return self._gather(self._fold_keys, chunks)
+        return self._gather("keys", np.uint64, (), chunks)
 
     def signatures(self, chunks: Ordinals) -> npt.NDArray[np.uint16]:
         """The MinHash signature of each chunk, shape ``(len(chunks), 128)``."""
-        return self._gather(self._signatures, chunks)
+        return self._gather("signatures", np.uint16, (PERMUTATIONS,), chunks)
 
-    def _gather(self, shards: list[npt.NDArray[Any]], chunks: Ordinals) -> npt.NDArray[Any]:
-        result = np.empty((len(chunks), *shards[0].shape[1:]), dtype=shards[0].dtype)
+    def _gather(self, kind: str, dtype: npt.DTypeLike, each: tuple[int, ...], chunks: Ordinals) -> npt.NDArray[Any]:
+        result = np.empty((len(chunks), *each), dtype=dtype)
         for shard, places in self.by_shard(chunks):
-            result[places] = shards[shard][chunks[places] - self.shard_start(shard)]
+            rows = chunks[places] - self.shard_start(shard)
+            result[places] = self._fingerprints(shard, kind, dtype, each)[rows]
         return result
 
-    @cached_property
-    def _fold_keys(self) -> list[npt.NDArray[np.uint64]]:
-        return [load_array(self.folder / layout.FINGERPRINTS / f"{shard}.keys.npy", np.uint64) for shard in self.shards]
-
-    @cached_property
-    def _signatures(self) -> list[npt.NDArray[np.uint16]]:
-        return [
-            load_array(self.folder / layout.FINGERPRINTS / f"{shard}.signatures.npy", np.uint16, 2) for shard in self.shards
-        ]
+    def _fingerprints(self, shard: int, kind: str, dtype: npt.DTypeLike, each: tuple[int, ...]) -> npt.NDArray[Any]:
+        path = self.folder / layout.FINGERPRINTS / f"{self.shards[shard]}.{kind}.npy"
+        if path not in self._arrays:
+            array = load_array(path, dtype, 1 + len(each))
+            if array.shape != (self.shard_size(shard), *each):
+                raise NextlongError(
+                    f"{path} is damaged: its shape is {array.shape}, not {(self.shard_size(shard), *each)}.",
+                    "Delete it and run `nextlong index` again.",
+                )
+            self._arrays[path] = array
+        return self._arrays[path]
 
     def _chunk_batch(self, shard: int) -> pa.RecordBatch:
         return self._open(self._chunk_path(shard), CHUNK_SCHEMA, self.shard_size(shard))
