@@ -283,7 +283,13 @@ def load_recipe(path: str | Path) -> Recipe:
         raise UsageError(f"Cannot read the recipe {path}: {error}") from error
     if not isinstance(content, dict):
         raise UsageError(f"The recipe {path} is not a mapping with the sections `pool`, `dataset` or `mix`.")
-    return validated(Recipe, content, where=f"the recipe {path}")
+    recipe = validated(Recipe, content, where=f"the recipe {path}")
+    if recipe.pool.encoder.trust_remote_code:  # a recipe may come from anybody
+        raise UsageError(
+            f"The recipe {path} may not trust remote code.",
+            "Read the model's code, leave `trust_remote_code` out of the recipe, and give --trust-remote-code.",
+        )
+    return recipe
 
 
 def validated(part: type[PartType], values: dict[str, Any], where: str) -> PartType:

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from nextlong.cli import options
-from nextlong.cli.terminal import console, safe
+from nextlong.cli.terminal import console, say
 from nextlong.composition.registry import FOR_ALL, method_class, method_names, method_package, shared_keys
 from nextlong.config import Part
 from nextlong.errors import NextlongError
@@ -87,7 +87,7 @@ def _print_all(shown: dict[str, dict[str, Any]]) -> None:
         else:
             said = described["summary"] + (f" (from {described['package']})" if described["package"] else "")
         _print(said, f"{name:<{width}}  ", " " * (width + 2))
-    typer.echo("\nOptions of one: nextlong methods NAME")
+    say("\nOptions of one: nextlong methods NAME")
 
 
 def _print_one(name: str, described: dict[str, Any]) -> None:
@@ -121,6 +121,6 @@ def _as_yaml(value: object) -> str:
 def _print(text: str, first: str = "", others: str = "") -> None:
     width = min(console().width, _WIDEST)
     for line in text.splitlines():
-        wrapped = textwrap.wrap(safe(line), width, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)
-        typer.echo("\n".join(wrapped))
+        wrapped = textwrap.wrap(line, width, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)
+        say("\n".join(wrapped))
         first = others

@@ -58,7 +58,7 @@ def print_report(path: Path, report: Report) -> None:
     for failure in report.failures[:_SHOWN_FAILURES]:
         say(f"FAILED  {name(failure)}", err=True)
     if len(report.failures) > _SHOWN_FAILURES:
-        typer.echo(f"and {len(report.failures) - _SHOWN_FAILURES:,} more", err=True)
+        say(f"and {len(report.failures) - _SHOWN_FAILURES:,} more", err=True)
     say(verdict(path, report))
 
 

@@ -14,6 +14,7 @@ from nextlong.corpus.parquet import ROWS_PER_BATCH, documents_of_batch, needed_c
 from nextlong.corpus.rows import DEFAULT_ID_COLUMN, column_error, document_from_row
 from nextlong.corpus.source import Source, public_name
 from nextlong.errors import NextlongError, UsageError
+from nextlong.execution.files import plain_name
 from nextlong.records import Document, Reject
 
 PREFIX = "hf:"
@@ -70,9 +71,10 @@ def find_saved_dataset(folder: Path, split: str, shown: str) -> Source:
         own_split = str(state.get("_split") or "")
         if not splits and split not in ("", own_split):
             raise _no_split(shown, split, [own_split] if own_split else [])
-        size = sum((part / entry["filename"]).stat().st_size for entry in state["_data_files"])
+        files = [plain_name(entry["filename"], part / _STATE_FILE) for entry in state["_data_files"]]
+        size = sum((part / name).stat().st_size for name in files)
         fingerprint = f"{state['_fingerprint']}-{size}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(
             f"{shown} looks like a dataset written by save_to_disk and cannot be read as one: {_short(error)}.",
             "Save it again, or give its files (Parquet, JSON Lines) instead of the folder.",
@@ -93,7 +95,9 @@ def read_dataset(source: Source, config: CorpusConfig) -> Iterator[Document | Re
         if not source.split:
             dataset = datasets.load_from_disk(source.location)
         else:
-            dataset = datasets.load_dataset(source.location, source.subset or None, split=source.split, streaming=True)
+            dataset = datasets.load_dataset(
+                source.location, source.subset or None, split=source.split, streaming=True, trust_remote_code=False
+            )
         if dataset.features is None:
             yield from _read_untyped(dataset, source, config)
             return
@@ -122,7 +126,7 @@ def _read_untyped(dataset: Any, source: Source, config: CorpusConfig) -> Iterato
 def _find_by_name(location: str, name: str, subset: str, split: str) -> Source:
     datasets = _datasets()
     try:
-        builder = datasets.load_dataset_builder(location, subset or None)
+        builder = datasets.load_dataset_builder(location, subset or None, trust_remote_code=False)
     except Exception as error:  # the library's loaders and storage raise anything
         hint = "Check the name, the network and whether the dataset needs a login (HF_TOKEN)."
         if "onfig name is missing" in str(error):

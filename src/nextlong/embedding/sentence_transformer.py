@@ -13,6 +13,7 @@ from nextlong.config import EncoderConfig
 from nextlong.embedding.protocol import Vectors
 from nextlong.embedding.windows import mean_by_text, token_windows, windows
 from nextlong.errors import NextlongError
+from nextlong.execution.files import read_json
 
 # Models that state no longest input (static ones) read everything; 8,192 tokens at once bounds the memory of others.
 _MAX_TOKENS = 8192
@@ -43,15 +44,17 @@ class SentenceTransformerEncoder:
             raise NextlongError(
                 f"The encoder `{config.name}` needs sentence-transformers.", 'pip install "nextlong[sentence-transformers]"'
             ) from error
+        _check_folder(Path(model).expanduser(), config.trust_remote_code)
         try:
             self._model: Any = SentenceTransformer(
                 model,
                 device=config.device,
                 truncate_dim=config.dimensions,
                 trust_remote_code=config.trust_remote_code,
+                model_kwargs={"use_safetensors": True},  # the other formats are pickles, which may run code
             )
         except Exception as error:  # every model's own code runs here
-            advice = "Check the name, the network, and whether the model needs `trust_remote_code`."
+            advice = "Check the name, the network, whether it has safetensors, and whether it needs `trust_remote_code`."
             raise NextlongError(f"Cannot load the sentence-transformers model {model}: {error}", advice) from error
         self.name = config.name
         self._config = config
@@ -88,6 +91,31 @@ class SentenceTransformerEncoder:
 
     def _count(self, text: str, *, special: bool = False) -> int:
         return len(self._model.tokenizer.encode(text, add_special_tokens=special))
+
+
+def _check_folder(folder: Path, trusted: bool) -> None:
+    """Refuse a model's folder that would run code or load a pickle; the library itself is less strict with folders.
+
+    Raises:
+        NextlongError: it has modules that are none of the library's and code is not trusted, or weights as pickles only.
+    """
+    if not folder.is_dir():
+        return
+    for description in () if trusted else (*folder.rglob("modules.json"), *folder.rglob("router_config.json")):
+        content = read_json(description)
+        named = content.get("types", {}).values() if isinstance(content, dict) else (each["type"] for each in content)
+        for name in named:
+            if not str(name).startswith("sentence_transformers."):
+                raise NextlongError(
+                    f"The model {folder} runs code of its own: {description.name} names {name}.",
+                    "Read that code, then give --trust-remote-code.",
+                )
+    for weights in folder.rglob("pytorch_model*.bin"):
+        if not any(weights.parent.glob("*.safetensors")):
+            raise NextlongError(
+                f"The model {folder} has weights only as a pickle, which may run code: {weights.name}.",
+                "Convert it to safetensors where you trust it: model.save(NEW_FOLDER) of sentence-transformers does.",
+            )
 
 
 def _version_of(model: str) -> str:

@@ -34,7 +34,7 @@ _VERSION = 1
 _DEFAULT_WINDOW = 8192
 
 # What decides about a model: weights, configuration and tokenizer, a model's own code.
-_CONTENT = (".safetensors", ".bin", ".json", ".py")
+_CONTENT = (".safetensors", ".json", ".py")
 _READ_BYTES = 1 << 22
 
 # A name on the Hugging Face hub: `name` or `owner/name`.
@@ -192,13 +192,11 @@ def _folder_of(model: str) -> Path:
         raise UsageError(f"There is no model folder {model}.", "Give a folder, or a Hugging Face name like `owner/model`.")
     from huggingface_hub import snapshot_download
 
-    # Weights come as safetensors nearly always; many repositories have them a second time in older formats.
+    # Weights come as safetensors nearly always; many repositories have them a second time in older formats, as pickles.
     content = ["*.safetensors", "*.json", "*.py"]
     other_copies = ["*/*", "consolidated*"]
     try:
         folder = Path(snapshot_download(model, allow_patterns=content, ignore_patterns=other_copies))
-        if not any(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(model, allow_patterns=[*content, "*.bin"], ignore_patterns=other_copies))
     except Exception as error:  # the hub's client raises errors of several libraries, none with a common base
         first_line = str(error).strip().split("\n")[0] or type(error).__name__
         raise NextlongError(
@@ -219,14 +217,18 @@ def _load_model(folder: Path, name: str, settings: CausalLMSettings) -> tuple[An
     device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         model, loading = transformers.AutoModelForCausalLM.from_pretrained(
-            str(folder), output_loading_info=True, trust_remote_code=settings.trust_remote_code, **dtype
+            str(folder),
+            output_loading_info=True,
+            trust_remote_code=settings.trust_remote_code,
+            use_safetensors=True,  # the other formats are pickles, which may run code
+            **dtype,
         )
         model = model.to(device).eval()
     except Exception as error:  # every model's own code runs here
         raise NextlongError(
             f"Cannot load the model {name}: {error}",
-            "Give a folder that transformers' `save_pretrained` wrote, with config.json and weights; check `device`, and "
-            "whether the model needs `trust_remote_code`.",
+            "Give a folder that transformers' `save_pretrained` wrote, with config.json and weights as safetensors; check "
+            "`device`, and whether the model needs `trust_remote_code`.",
         ) from error
     # transformers gives random values to weights that it does not find, and only warns.
     absent = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in loading.get(kind, ()))
