@@ -1,19 +1,27 @@
-"""Texts to token ids for a table look-up: one flat array, much faster than one list a text where that is exact.
+"""Texts to token ids for a table look-up, as one flat array: by the fastest of three ways that give the same ids.
 
-`nanotoken` gives the ids that `tokenizers` gives, for WordPiece only, and remembers words that it has seen. It is young, so
-it is optional, pinned by hash (requirements/nanotoken.txt), and used only where it agrees with `tokenizers` on a panel of
-texts; the tests compare them on every code point.
+- `nanotoken` remembers words that it has seen. It is young, so it is optional, pinned by hash (requirements/nanotoken.txt),
+  and used only where it agrees with `tokenizers` on a panel of texts.
+- For a WordPiece like BERT's, `tokenizers` sees every different part of a text once (``tokenization/segments.py``).
+- `tokenizers` itself, for everything else.
+
+The tests compare the ways on every code point.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from nextlong.tokenization.cuts import APOSTROPHE, DIGIT, LETTER, LINE, MARK, SLASH, SPACE, Cuts
+from nextlong.tokenization.segments import SegmentEncoder
 
 Ids = npt.NDArray[np.int32]
 # Where the ids of each text begin, and at the end how many there are.
@@ -51,7 +59,9 @@ def flat_tokenizer(tokenizer: Any) -> FlatTokenizer:
         return np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(starts[-1])), starts
 
     fast = _nanotokenizer(tokenizer)
-    return fast if fast is not None and _same(fast(_PANEL), slow(_PANEL)) else slow
+    if fast is not None and _same(fast(_PANEL), slow(_PANEL)):
+        return fast
+    return _in_parts(tokenizer) or slow
 
 
 def _same(one: tuple[Ids, Starts], other: tuple[Ids, Starts]) -> bool:
@@ -76,3 +86,89 @@ def _nanotokenizer(tokenizer: Any) -> FlatTokenizer | None:
         return flat.ids.view(np.int32), flat.offsets
 
     return fast
+
+
+class _WordPieceCuts(Cuts):
+    """Where a text can be cut so that its parts have the ids of the whole, for a normaliser and words like BERT's.
+
+    BERT cleans, folds and strips characters one by one; its words end at white space and punctuation, and every mark of
+    punctuation is a word. So a cut is right between ASCII characters of which one is white space or punctuation. Here are
+    enough of these that parts repeat: none within runs of marks or of white space, which goes to the part after it, and
+    none beside characters that are not ASCII, or controls, which disappear.
+    """
+
+    def table(self) -> npt.NDArray[np.bool_]:
+        """As :meth:`nextlong.tokenization.cuts.Cuts.table`."""
+        letters, marks, spaces = (LETTER, DIGIT), (MARK, APOSTROPHE, SLASH), (SPACE, LINE)
+        table = np.zeros((16, 16, 16), dtype=np.bool_)
+        for before, after in ((letters, marks), (marks, letters), (letters + marks, spaces)):
+            table[np.ix_(before, after)] = True
+        return table.reshape(-1)
+
+
+def _in_parts(tokenizer: Any) -> FlatTokenizer | None:
+    data = json.loads(tokenizer.to_str())
+    kinds = tuple((data[part] or {}).get("type") for part in ("normalizer", "pre_tokenizer", "model"))
+    if kinds != ("BertNormalizer", "BertPreTokenizer", "WordPiece"):
+        return None
+    added = data["added_tokens"]
+    if any(token[way] for token in added for way in ("normalized", "single_word", "lstrip", "rstrip")):
+        return None
+
+    plain = _plain_part(data["model"], data["normalizer"]["lowercase"])
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        found = [plain(text) for text in texts]
+        missing = [place for place, ids in enumerate(found) if ids is None]
+        others = tokenizer.encode_batch_fast([texts[place] for place in missing], add_special_tokens=False)
+        for place, encoding in zip(missing, others, strict=True):
+            found[place] = encoding.ids
+        return [ids for ids in found if ids is not None]
+
+    parts = SegmentEncoder(
+        encode, _WordPieceCuts(lines=True, indents=False, whole=tuple(token["content"] for token in added))
+    )
+
+    def in_parts(texts: Sequence[str]) -> tuple[Ids, Starts]:
+        ids = parts.encode_batch(texts)
+        starts = np.zeros(len(ids) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in ids], out=starts[1:])
+        return np.concatenate([*ids, np.empty(0, dtype=np.int32)]), starts
+
+    return in_parts
+
+
+# A part without anything that BERT would change but case: white space, then letters and digits, or marks.
+_PLAIN = re.compile(r"[ \t\r\n]*(?:([0-9A-Za-z]+)|([!-/:-@\[-`{-~]+))?")
+
+
+def _plain_part(model: dict[str, Any], lowercase: bool) -> Callable[[str], list[int] | None]:
+    """What gives the ids of a plain part, and None for every other text; `tokenizers` takes five times as long."""
+    vocabulary: dict[str, int] = model["vocab"]
+    prefix, longest = model["continuing_subword_prefix"], model["max_input_chars_per_word"]
+    unknown = vocabulary.get(model["unk_token"])
+
+    def ids_of(text: str) -> list[int] | None:
+        match = _PLAIN.fullmatch(text)
+        if match is None or unknown is None:
+            return None
+        if marks := match[2]:
+            return [vocabulary.get(mark, unknown) for mark in marks]
+        word = (match[1] or "").lower() if lowercase else match[1] or ""
+        if len(word) > longest:
+            return [unknown]
+        ids = []
+        start = 0
+        while start < len(word):
+            # Greedy: the longest piece of the vocabulary; a word with a piece that is not there is unknown as a whole.
+            for end in range(len(word), start, -1):
+                piece = vocabulary.get(prefix + word[start:end] if start else word[start:end])
+                if piece is not None:
+                    break
+            else:
+                return [unknown]
+            ids.append(piece)
+            start = end
+        return ids
+
+    return ids_of
