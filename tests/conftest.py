@@ -18,6 +18,14 @@ def _every_source_is_a_task():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_tokens_for_ray():
+    """Ray can start with tokens or without, and not both ways in one process; tests start it in several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        yield
+
+
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory):
     """A byte-level BPE that knows the words of the corpora in part."""

@@ -10,14 +10,15 @@ import pytest
 
 pytest.importorskip("ray")
 
-from ray_calls import doubled, killed_once, loaded, placed, slept, told_and_killed_once, untold, wrote
+from cluster_calls import doubled, killed_once, loaded, placed, slept, told_and_killed_once, untold, wrote
 from tasks_for_tests import failing, killed, refused, square
 
 from nextlong.errors import NextlongError, UsageError
-from nextlong.execution import ray_connection
-from nextlong.execution.executor import Needs, make_executor
+from nextlong.execution import ray_calls, ray_connection
+from nextlong.execution.executor import Needs
 from nextlong.execution.local import default_workers
-from nextlong.execution.ray_cluster import MOST_TRIES, RayExecutor
+from nextlong.execution.ray_calls import MOST_TRIES
+from nextlong.execution.ray_cluster import RayExecutor
 
 TESTS = Path(__file__).parent.parent
 NUMBERS = [(number,) for number in range(8)]
@@ -122,17 +123,15 @@ def test_actors_keep_what_they_load_and_are_as_many_as_may_be(executor):
 
 
 def test_many_calls_are_given_out_a_few_at_a_time(executor, monkeypatch):
-    from nextlong.execution import ray_cluster
-
     most = 0
-    fly = ray_cluster._Calls._fly
+    give = ray_calls.Calls._give
 
     def counted(calls, place, actor, remote):
         nonlocal most
-        fly(calls, place, actor, remote)
+        give(calls, place, actor, remote)
         most = max(most, len(calls._flying))
 
-    monkeypatch.setattr(ray_cluster._Calls, "_fly", counted)
+    monkeypatch.setattr(ray_calls.Calls, "_give", counted)
     assert executor.map(slept, [(0, number) for number in range(200)], quiet) == list(range(200))
     assert most == WORKERS
 
@@ -151,10 +150,3 @@ def test_nothing_works_on_after_an_error(executor, tmp_path, needs):
     assert before
     slept(0.5, 0)
     assert path.read_text() == before
-
-
-def test_the_executor_is_chosen_by_name(monkeypatch):
-    with pytest.raises(UsageError, match="Unknown executor `spark`"):
-        make_executor("spark")
-    with pytest.raises(UsageError, match="Only the executor `ray` has an address"):
-        make_executor("local", ray_address="auto")

@@ -17,6 +17,7 @@ import yaml
 from nextlong.errors import NextlongError
 from nextlong.execution.object_path import is_stored, on_this_machine
 from nextlong.execution.object_store import TEMPORARY_SUFFIX
+from nextlong.execution.run_mark import check_run
 from nextlong.plain_yaml import load_yaml
 
 _READ_BYTES = 1 << 22
@@ -39,6 +40,7 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        check_run()
         temporary.replace(path)
         if not is_stored(path):
             _sync_folder(path.parent)

@@ -18,6 +18,7 @@ from nextlong.errors import NextlongError
 from nextlong.execution import object_store
 from nextlong.execution.object_path import ObjectPath
 from nextlong.execution.object_store import Place
+from nextlong.execution.run_mark import marked
 
 LOCK = ".lock"
 
@@ -34,7 +35,7 @@ class Busy(Exception):
 
 @contextmanager
 def locked(folder: Path, wait: bool, say: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold a folder's lock.
+    """Hold a folder's lock, and leave a mark in it (:mod:`~nextlong.execution.run_mark`).
 
     Args:
         folder: there, if on this machine.
@@ -55,7 +56,8 @@ def locked(folder: Path, wait: bool, say: Callable[[str], None] | None = None) -
     except Timeout as error:
         raise Busy from error
     try:
-        yield
+        with marked(folder):
+            yield
     finally:
         lock.release()
 

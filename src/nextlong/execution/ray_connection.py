@@ -123,14 +123,19 @@ def _ray() -> Any:
 
 
 def _start(ray: Any, processors: int | None) -> None:
-    ray.init(
-        address="local",
-        num_cpus=processors,
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    try:
+        ray.init(
+            address="local",
+            num_cpus=processors,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except _failures(ray) as error:
+        raise NextlongError(
+            f"Ray cannot be started on this machine: {_in_one_line(error)}", "Its logs are in /tmp/ray/session_latest/logs."
+        ) from error
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -143,17 +148,21 @@ def _connect(ray: Any, address: str) -> None:
         _check_reachable(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except ray.exceptions.AuthenticationError as error:
+    except _failures(ray) as error:
         raise NextlongError(
-            f"The Ray cluster at {address} wants a token: {error}",
-            "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH.",
+            f"Cannot connect to the Ray cluster at {address}: {_in_one_line(error)}",
+            "`ray status` on its machines shows the cluster. Python and Ray must have the same versions everywhere, and one "
+            "that wants a token needs RAY_AUTH_MODE=token here, too.",
         ) from error
-    except (ConnectionError, RuntimeError, ValueError) as error:  # Ray has no common type for what goes wrong here
-        first_lines = " ".join(str(error).split())
-        raise NextlongError(
-            f"Cannot connect to the Ray cluster at {address}: {first_lines}",
-            "`ray status` on its machines shows the cluster; Python and Ray must have the same versions everywhere.",
-        ) from error
+
+
+def _failures(ray: Any) -> tuple[type[Exception], ...]:
+    """What `ray.init` raises: it has no type for that."""
+    return (ConnectionError, RuntimeError, TimeoutError, ValueError, ray.exceptions.RayError)
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _check_reachable(address: str) -> None:

@@ -15,13 +15,17 @@ import nextlong
 from nextlong.errors import NextlongError
 from nextlong.execution.local import allow_many_open_files
 from nextlong.execution.progress import send_progress_to
+from nextlong.execution.run_mark import work_for
 
 # How long a machine may take to see what another one has written: NFS looks anew after 60 seconds at most.
 SEEN_WITHIN_SECONDS = 75.0
 
 Answer = tuple[bool, bytes, int]
 
-_SHARE = "All machines of the cluster must see the same folders under the same names: use a shared file system."
+_SHARE = (
+    "All machines of the cluster must see the same folders under the same names: use a shared file system, or folders in an "
+    "object store."
+)
 
 
 def work(expected: dict[str, Any], number: int, call: bytes) -> Answer:
@@ -39,6 +43,7 @@ def work(expected: dict[str, Any], number: int, call: bytes) -> Answer:
     told = _Told(expected["reports"], number, expected["seconds"])
     try:
         _prepare(expected)
+        work_for(expected["shared"])
         send_progress_to(told.advance)
         function, arguments = _unpickled(call)
         return True, _pickled(function(*arguments)), told.amount

@@ -6,16 +6,17 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.executor import ANY_WORKER, Executor, Needs, OverlappingExecutor
-from nextlong.execution.files import atomic, mapping, read_json, remove_leftovers, write_json
+from nextlong.execution.files import atomic, explained, mapping, read_json, remove_leftovers, write_json
 from nextlong.execution.locks import LOCK, Busy, locked
-from nextlong.execution.object_path import looked_over
+from nextlong.execution.object_path import is_stored, looked_over
 from nextlong.execution.progress import Advance, Progress, finished_line
+from nextlong.execution.run_mark import MARK
 from nextlong.execution.tasks import RECEIPTS, Ledger, Receipt, Task, perform
 
 PLAN = "plan.json"
@@ -96,16 +97,21 @@ class Run:
     def _map(
         self, tasks: Sequence[Task], show: Advance, needs: Needs, following: Callable[[Any], Sequence[Task]] | None
     ) -> list[Receipt]:
-        arguments = [(task, self.folder) for task in tasks]
         if following is None or not isinstance(self.executor, OverlappingExecutor):
-            return self.executor.map(perform, arguments, show, needs)
+            return self._perform(tasks, self.folder, show, needs)
 
         def calls(message: Any) -> list[tuple[Any, ...]]:
             return [(task, self.folder) for task in following(message) if self.ledger.receipt(task) is None]
 
+        arguments = [(task, self.folder) for task in tasks]
         done, more = self.executor.map_with_more(perform, arguments, show, calls)
         self._meanwhile |= {(receipt.stage, receipt.name) for receipt in more}
         return done
+
+    def _perform(self, tasks: Sequence[Task], folder: Path, show: Advance, needs: Needs) -> list[Receipt]:
+        if not is_stored(folder):  # an object store is the same for everyone
+            needs = replace(needs, shared=folder / MARK)
+        return self.executor.map(perform, [(task, folder) for task in tasks], show, needs)
 
     def clear(self, receipts: Sequence[Receipt], *folders: str) -> None:
         """Remove what other tasks than these ever wrote to the stage's folders, and their receipts."""
@@ -126,7 +132,7 @@ class Run:
             return
         started = time.perf_counter()
         with self.progress.stage(tasks[0].stage, total, unit) as show:
-            done = self.executor.map(perform, [(task, folder) for task in todo], show)
+            done = self._perform(todo, folder, show, ANY_WORKER)
         self._write_metrics(tasks[0].stage, unit, done, len(tasks) - len(todo), time.perf_counter() - started)
 
     def here(self, task: Task, unit: str) -> Receipt:
@@ -192,7 +198,7 @@ def claimed(
         except Busy as error:
             raise NextlongError(f"Another process is working on {folder}.", "Wait for it to end, or stop it.") from error
         except OSError as error:
-            raise NextlongError(f"Cannot write to {folder}: {error.strerror}.", "Choose another folder.") from error
+            raise explained(error, folder) from error
         # Without its plan, which may have been deleted, nothing is known to have been made with this one.
         changes = _changes(read_json(path), plan) if path.exists() else ["plan.json: not there"]
         if path.exists() and changes and not overwrite:
@@ -226,7 +232,7 @@ def refuse_foreign(folder: Path, kind: str, inside: Sequence[str] = ()) -> None:
             these = [f"an {each}" if each[0] in "aeiou" else f"a {each}" for each in (found, kind)]
             raise UsageError(f"{folder} holds {these[0]}, not {these[1]}.", "Choose another folder; nothing was touched.")
     elif folder.exists():
-        expected = {LOCK, *inside}
+        expected = {LOCK, MARK, *inside}
         entries = {entry.name for entry in folder.iterdir()}
         # Receipts without a plan are left when a damaged plan was deleted.
         if entries - expected and RECEIPTS not in entries:

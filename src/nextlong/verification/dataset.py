@@ -25,7 +25,7 @@ from nextlong.pool.pool import Ordinals
 from nextlong.records import SEQUENCE_SCHEMA
 from nextlong.tokenization.tokenizer import load_tokenizer
 from nextlong.verification.figures import figure_failures
-from nextlong.verification.files import verify_files
+from nextlong.verification.files import seen_by_all, verify_files
 from nextlong.verification.report import Failure, Report
 from nextlong.verification.rows import Row, row_failures
 from nextlong.verification.shards import Shard, Written, shard_groups, written_shards
@@ -76,7 +76,8 @@ def verify_dataset(
     sizes = {name: count_rows(folder / layout.SEQUENCES / f"{name}.parquet", SEQUENCE_SCHEMA) for name in names}
     groups = shard_groups(folder / layout.TOKENS, session.config.format, sizes, executor.workers)
     with progress.stage("rows", card["counts"]["sequences"], "sequences") as show:
-        shards = [shard for group in executor.map(_seen, [(session, group) for group in groups], show) for shard in group]
+        found = executor.map(_seen, [(session, group) for group in groups], show, seen_by_all(folder))
+    shards = [shard for group in found for shard in group]
     report.failures += [failure for shard in shards for failure in shard.failures]
     report.failures += _failures_over_all(session, shards, card["counts"])
     report.failures += figure_failures(folder, card)

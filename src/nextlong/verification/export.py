@@ -33,7 +33,7 @@ from nextlong.verification.export_parts import (
     source_failures,
     what_became_of,
 )
-from nextlong.verification.files import verify_files
+from nextlong.verification.files import seen_by_all, verify_files
 from nextlong.verification.report import Failure, Report
 from nextlong.verification.rows import Row, row_failures
 from nextlong.verification.shards import Shard, Written, shard_groups, written_shards
@@ -73,7 +73,9 @@ def verify_export(
     compared = [part for part in parts if became[part.number] == "there"]
     arguments = [(part, path) for part in compared for path in gathered[part.number].files]
     with progress.stage("sequences", sum(gathered[part.number].count for part in compared), "sequences") as show:
-        report.failures += [one for found in executor.map(source_failures, arguments, show) for one in found]
+        report.failures += [
+            one for found in executor.map(source_failures, arguments, show, seen_by_all(folder)) for one in found
+        ]
     names = sorted(path.stem for path in (folder / layout.ROWS).glob("*.parquet"))
     tables = [
         read_table(folder / layout.ROWS / f"{name}.parquet", ROW_SCHEMA, ["id", "domain", "sequences"]) for name in names
@@ -85,7 +87,9 @@ def verify_export(
     places = {name: _places(card, parts, gathered, table.to_pylist()) for name, table in zip(names, tables, strict=True)}
     tasks = [(folder, card, parts, group, {shard.name: places[shard.name] for shard in group}) for group in groups]
     with progress.stage("rows", len(rows), "rows") as show:
-        report.failures += [one for found in executor.map(_group_failures, tasks, show) for one in found]
+        report.failures += [
+            one for found in executor.map(_group_failures, tasks, show, seen_by_all(folder)) for one in found
+        ]
     sequences = sum(len(row["sequences"]) for row in rows)
     report.checks |= {
         "sequences equal to those of their datasets": sum(gathered[part.number].count for part in compared),

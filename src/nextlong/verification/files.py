@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nextlong.execution.executor import Executor
+from nextlong.execution.executor import ANY_WORKER, Executor, Needs
 from nextlong.execution.files import checksum
 from nextlong.execution.progress import Progress, advance
+from nextlong.execution.run import PLAN
 from nextlong.execution.tasks import Ledger
 from nextlong.verification.report import Failure, Report
 
@@ -21,7 +22,7 @@ def verify_files(folder: Path, executor: Executor, progress: Progress, report: R
         for path, entry in sorted(receipt.outputs.items())
     ]
     with progress.stage("checksums", len(outputs), "files") as show:
-        found = executor.map(_failure, outputs, show)
+        found = executor.map(_failure, outputs, show, seen_by_all(folder))
     # Whoever reads a folder by pattern would read a stray file, too.
     known = {path for path, _ in outputs}
     folders = sorted({path.parent for path in known})
@@ -30,6 +31,12 @@ def verify_files(folder: Path, executor: Executor, progress: Progress, report: R
     what = "files with the recorded checksum"
     report.checks[what] = report.checks.get(what, 0) + len(outputs)
     report.failures += [failure for failure in found if failure]
+
+
+def seen_by_all(folder: Path) -> Needs:
+    """That every worker sees this folder as this process does: else what it does not see would be taken for missing."""
+    plan = folder / PLAN
+    return Needs(shared=plan) if plan.is_file() else ANY_WORKER
 
 
 def _failure(path: Path, expected: str) -> Failure | None:

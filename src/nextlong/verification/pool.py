@@ -14,7 +14,7 @@ from nextlong.mining.copies import fold_key
 from nextlong.pool import layout
 from nextlong.pool.pool import Pool
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, VECTOR_STEP
-from nextlong.verification.files import verify_files
+from nextlong.verification.files import seen_by_all, verify_files
 from nextlong.verification.report import Failure, Report
 
 # What float32 adds to the length of a vector; the rest is the rounding of its elements, by half a step at most.
@@ -33,7 +33,7 @@ def verify_pool(folder: Path, executor: Executor, progress: Progress) -> Report:
     if report.failures:
         return report  # what is damaged cannot be read further
     with progress.stage("shards", len(pool.shards), "shards") as show:
-        found = executor.map(_shard_failures, [(folder, shard) for shard in pool.shards], show)
+        found = executor.map(_shard_failures, [(folder, shard) for shard in pool.shards], show, seen_by_all(folder))
     report.failures += [failure for failures in found for failure in failures]
     if len(np.unique(pool.keys)) != pool.documents:
         report.failures.append(Failure(str(folder / layout.CATALOG), "two documents share a key"))

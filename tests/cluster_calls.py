@@ -50,6 +50,7 @@ def placed() -> dict[str, str | None]:
 def slept(seconds: float, number: int) -> int:
     """Take a while."""
     time.sleep(seconds)
+    advance(1)
     return number
 
 
