@@ -39,7 +39,7 @@ def read_parquet(source: Source, config: CorpusConfig) -> Iterator[Document | Re
                 for batch in table.iter_batches(ROWS_PER_BATCH, row_groups=[group], columns=columns):
                     yield from documents_of_batch(batch, row, config)
                     row += batch.num_rows
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # names of columns may be no text
             # Arrow reports damaged content as an OSError too; those of the system carry a number.
             if isinstance(error, OSError) and error.errno is not None:
                 raise reading_error(source.location, error) from None

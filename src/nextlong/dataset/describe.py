@@ -15,12 +15,14 @@ from nextlong.composition.registry import method_class, method_code, method_pack
 from nextlong.composition.session import Session
 from nextlong.config import DatasetConfig, config_hash
 from nextlong.dataset import layout
+from nextlong.dataset.card_shape import DATASET, EXPORT
 from nextlong.dataset.compose import COUNTED
 from nextlong.dataset.markdown import code, code_block
 from nextlong.errors import NextlongError
 from nextlong.execution.files import atomic, read_description, write_description
 from nextlong.execution.object_path import located, recorded
 from nextlong.execution.run import Run
+from nextlong.execution.shapes import require
 from nextlong.execution.tasks import Receipt
 from nextlong.formats.registry import FORMATS, hub_configs
 from nextlong.pool.pool import Pool
@@ -66,7 +68,9 @@ def load_dataset_card(folder: str | Path) -> dict[str, Any]:
     path = located(folder) / layout.DESCRIPTION
     if not path.exists():
         raise NextlongError(f"{folder} holds no finished dataset.", "Make it with: nextlong synthesize POOL --out FOLDER …")
-    return read_description(path, "id", "config", "tokenizer", "pool", "counts")
+    content = read_description(path)
+    require(content, EXPORT if "kind" in content else DATASET, path)
+    return content
 
 
 def _description(

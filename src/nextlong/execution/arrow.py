@@ -82,6 +82,19 @@ def strings(column: pa.Array, path: Path) -> list[str]:
     return found
 
 
+def rows_of(batch: pa.RecordBatch, path: Path) -> list[dict[str, Any]]:
+    """The rows of a file that :func:`open_arrow` opened.
+
+    Raises:
+        NextlongError: a text is no UTF-8, so the file is damaged.
+    """
+    try:
+        found: list[dict[str, Any]] = batch.to_pylist()
+    except UnicodeDecodeError as error:
+        raise NextlongError(f"{path} is damaged: a text in it is no UTF-8.", _REMAKE) from error
+    return found
+
+
 def _is_sound(array: pa.Array) -> bool:
     """Whether there are no nulls, and all offsets ascend, from the first, which Arrow has checked, to the last."""
     if array.null_count:

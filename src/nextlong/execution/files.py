@@ -18,6 +18,7 @@ from nextlong.errors import NextlongError
 from nextlong.execution.object_path import is_stored, on_this_machine
 from nextlong.execution.object_store import TEMPORARY_SUFFIX
 from nextlong.execution.run_mark import check_run
+from nextlong.execution.shapes import Shape, require
 from nextlong.plain_yaml import load_yaml
 
 _READ_BYTES = 1 << 22
@@ -132,19 +133,25 @@ def write_description(path: Path, content: dict[str, Any]) -> None:
     write_yaml(path, {**content, "checksum": _checksum_of(content)})
 
 
-def read_description(path: Path, *keys: str) -> dict[str, Any]:
+def read_description(path: Path, shape: Shape = None) -> dict[str, Any]:
     """What :func:`write_description` wrote, without the checksum.
 
+    Args:
+        path: the file.
+        shape: what it must hold; None for anything.
+
     Raises:
-        NextlongError: the file is damaged or was edited, or lacks one of ``keys``.
+        NextlongError: the file is damaged or was edited, or has another shape.
     """
-    content = mapping(read_yaml(path), path, "checksum", *keys)
+    content = mapping(read_yaml(path), path, "checksum")
     try:
         intact = content.pop("checksum") == _checksum_of(content)
     except TypeError:  # YAML has values and keys that JSON has not
         intact = False
     if not intact:
         raise NextlongError(f"{path} is damaged or was edited.", _REMAKE)
+    if shape is not None:
+        require(content, shape, path)
     return content
 
 

@@ -51,6 +51,21 @@ def read_rows(path: Path, schema: pa.Schema, at_once: int) -> Iterator[dict[str,
             yield from batch.to_pylist()
 
 
+def read_groups(path: Path, schema: pa.Schema, first: int) -> Iterator[tuple[int, pa.Table]]:
+    """A table from row ``first`` on, by row groups, each with the number of its first row; see :func:`read_table`."""
+    with _opened(path, schema) as file:
+        before = 0
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            skipped = max(0, first - before)
+            if skipped < rows:
+                with _explained(path):
+                    table = file.read_row_group(group).slice(skipped)
+                    table.validate(full=True)
+                yield before + skipped, table
+            before += rows
+
+
 @contextmanager
 def _opened(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
     with _explained(path):
@@ -65,5 +80,5 @@ def _opened(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException, MemoryError) as error:
+    except (OSError, pa.ArrowException, MemoryError, UnicodeDecodeError) as error:
         raise NextlongError(f"{path} is missing or damaged: {error}.", _REMAKE) from error

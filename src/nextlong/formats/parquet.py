@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nextlong.errors import NextlongError
+from nextlong.execution.tables import read_groups
 from nextlong.formats.protocol import Borders, Merges, Rows, WrittenRow
 from nextlong.records import ROW_SCHEMA, SPAN_TYPE
 
@@ -65,31 +66,20 @@ def _writer(path: Path) -> pq.ParquetWriter:
 
 def read(path: Path, first: int = 0) -> Iterator[WrittenRow]:
     """See :class:`~nextlong.formats.protocol.Format`."""
-    try:
-        yield from _rows(path, first)
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise NextlongError(
-            f"{path} cannot be read: {error}.", "It is damaged: run the command that made it again."
-        ) from error
-
-
-def _rows(path: Path, first: int) -> Iterator[WrittenRow]:
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            rows = file.metadata.row_group(group).num_rows
-            if first >= rows:
-                first -= rows
-                continue
-            table = file.read_row_group(group).slice(first)
-            first = 0
-            columns = (
-                table.column("id").to_pylist(),
-                table.column("input_ids").combine_chunks(),
-                table.column("indices").to_pylist(),
-                table.column("spans").to_pylist(),
-            )
-            for identity, row, indices, spans in zip(*columns, strict=True):
-                yield WrittenRow(row.values.to_numpy(), identity, indices, spans)
+    for number, table in read_groups(path, _SCHEMA, first):
+        columns = (
+            table.column("id").to_pylist(),
+            table.column("input_ids").combine_chunks(),
+            table.column("indices").to_pylist(),
+            table.column("spans").to_pylist(),
+        )
+        for row, (identity, tokens, indices, spans) in enumerate(zip(*columns, strict=True), start=number):
+            content = tokens.values.to_numpy()
+            if content.min(initial=0) < 0:
+                raise NextlongError(
+                    f"{path} is damaged: in row {row} {content.min()} is no token.", "Run the command that made it again."
+                )
+            yield WrittenRow(content, identity, indices, spans)
 
 
 def merge(shards: Sequence[Path], paths: Sequence[Path]) -> None:

@@ -29,6 +29,16 @@ from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA
 
 Ordinals = npt.NDArray[np.int64]
 
+# What a pool's description holds, as far as anything relies on it.
+_SHAPE = {
+    "id": str,
+    "chunks_id": str,
+    "config": {"corpus": {"inputs": [str]}, "encoder": {"name": str}, None: object},
+    "counts": {"documents": int, "chunks": int, "characters": int, None: int},
+    "dimensions": int,
+    "index": {"kind": str, None: object},
+}
+
 # The most bytes of a character.
 _UTF8_BYTES = 4
 
@@ -61,7 +71,7 @@ class Pool:
             raise NextlongError(f"{folder} {state}.", f"Make it with: nextlong index CORPUS… --out {folder}")
         self.folder = folder
         path = folder / layout.DESCRIPTION
-        self.description = read_description(path, "id", "chunks_id", "config", "counts", "dimensions", "index")
+        self.description = read_description(path, _SHAPE)
         self.id: str = self.description["id"]
         self.chunks_id: str = self.description["chunks_id"]
         self.config = validated(PoolConfig, self.description["config"], where=str(folder / layout.DESCRIPTION))

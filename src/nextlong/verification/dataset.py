@@ -72,7 +72,7 @@ def verify_dataset(
     if report.failures:
         return report  # what is damaged cannot be read further
     names = sorted(path.stem for path in (folder / layout.SEQUENCES).glob("*.parquet"))
-    card = load_dataset_card(folder)
+    card = _card(folder)
     sizes = {name: count_rows(folder / layout.SEQUENCES / f"{name}.parquet", SEQUENCE_SCHEMA) for name in names}
     groups = shard_groups(folder / layout.TOKENS, session.config.format, sizes, executor.workers)
     with progress.stage("rows", card["counts"]["sequences"], "sequences") as show:
@@ -97,8 +97,15 @@ def verify_dataset(
     return report
 
 
-def _session(folder: Path, pool: Path | None, tokenizer: str | None) -> Session:
+def _card(folder: Path) -> dict[str, Any]:
     card = load_dataset_card(folder)
+    if "kind" in card:
+        raise NextlongError(f"{folder / layout.DESCRIPTION} is that of an export.", "Make the dataset again.")
+    return card
+
+
+def _session(folder: Path, pool: Path | None, tokenizer: str | None) -> Session:
+    card = _card(folder)
     known = pool_folder(folder, card)
     if pool is None and not known.exists():
         raise NextlongError(f"The pool of {folder} is not at {known} any more.", "Name where it is now with --pool.")

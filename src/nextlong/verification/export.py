@@ -14,6 +14,8 @@ from nextlong.composition.method import Method
 from nextlong.composition.session import Session
 from nextlong.dataset import layout as dataset_layout
 from nextlong.dataset.describe import load_dataset_card
+from nextlong.errors import NextlongError
+from nextlong.execution.arrow import rows_of
 from nextlong.execution.executor import Executor
 from nextlong.execution.progress import Progress, advance
 from nextlong.execution.tables import read_rows, read_table
@@ -22,6 +24,7 @@ from nextlong.exporting.gather import open_gathered
 from nextlong.exporting.order import whole_weights
 from nextlong.exporting.rows import borders
 from nextlong.formats.protocol import WrittenRow
+from nextlong.formats.registry import FORMATS
 from nextlong.records import ROW_SCHEMA
 from nextlong.verification.export_parts import (
     MOST_FAILURES_PER_SHARD,
@@ -64,6 +67,8 @@ def verify_export(
     """
     report = Report("export")
     card = load_dataset_card(folder)
+    if card.get("kind") not in ("export", "mix") or card["config"]["format"] not in FORMATS:
+        raise NextlongError(f"{folder / dataset_layout.DESCRIPTION} is that of no export.", "Make the export again.")
     parts = open_parts(folder, card, pool, tokenizer)
     verify_files(folder, executor, progress, report)
     if report.failures:
@@ -263,7 +268,7 @@ def _shifted(span: dict[str, Any], by: int) -> dict[str, Any]:
 
 
 def _gathered_spans(path: Path, row: int) -> list[dict[str, Any]]:
-    return cast(list[dict[str, Any]], open_gathered(path).column("spans")[row].as_py())
+    return cast(list[dict[str, Any]], rows_of(open_gathered(path).slice(row, 1), path)[0]["spans"])
 
 
 def _sequence_failures(

@@ -14,6 +14,7 @@ from nextlong.config import DatasetConfig, validated
 from nextlong.dataset import layout as dataset_layout
 from nextlong.dataset.describe import load_dataset_card, right_pool
 from nextlong.errors import NextlongError
+from nextlong.execution.arrow import rows_of, strings
 from nextlong.execution.object_path import recorded
 from nextlong.execution.progress import advance
 from nextlong.execution.tables import read_table
@@ -122,7 +123,7 @@ def gathered_of(folder: Path, part: ExportPart) -> Gathered:
     found = Gathered(files, [outputs[str(path.relative_to(folder))] for path in files])
     for number, path in enumerate(found.files):
         batch = open_gathered(path)
-        ids, fits = batch.column("id").to_pylist(), batch.column("fits").to_pylist()
+        ids, fits = strings(batch.column("id"), path), batch.column("fits").to_pylist()
         found.place |= {identity: (number, row) for row, identity in enumerate(ids)}
         found.order += [identity for identity, fit in zip(ids, fits, strict=True) if fit]
         found.count += len(ids)
@@ -147,7 +148,7 @@ def source_failures(part: ExportPart, path: Path) -> list[Failure]:
     except NextlongError as error:
         return [Failure(str(source), f"it cannot be read ({error.message}): verify {part.dataset}")]
     batch = open_gathered(path)
-    found = batch.to_pylist()
+    found = rows_of(batch, path)
     if [sequence["id"] for sequence in own] != [sequence["id"] for sequence in found]:
         return [Failure(str(path), f"its sequences are not those of {source}")]
     failures = []

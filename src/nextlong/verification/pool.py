@@ -51,7 +51,9 @@ def _shard_failures(folder: Path, shard: str) -> list[Failure]:
     path = folder / layout.CHUNKS / f"{shard}.arrow"
     chunks = open_arrow(path, CHUNK_SCHEMA)
     documents = open_arrow(folder / layout.DOCUMENTS / f"{shard}.arrow", DOCUMENT_SCHEMA)
-    texts, counts = strings(chunks.column("text"), path), documents.column("chunks").to_numpy()
+    texts, counts = strings(chunks.column("text"), path), documents.column("chunks").to_numpy().astype(np.int64)
+    if (counts < 0).any() or counts.sum() != len(texts):
+        return [Failure(str(path), f"it has {len(texts)} chunks, and its documents {counts.sum()}")]
     expected_documents = np.repeat(np.arange(len(counts)), counts)
     starts = np.repeat(np.cumsum(counts) - counts, counts)
     failures = []

@@ -39,6 +39,11 @@ def row_failures(session: Session, method: Method, row: Row) -> Iterator[str]:
         yield "it has no spans"
         return
     yield from _length_failures(session, row)
+    if not isinstance(row.written, str) and len(row.written):
+        known, most = session.joiner().tokenizer.vocabulary_size, row.written.max()
+        if not 0 <= row.written.min() <= most < known:
+            yield f"its tokens are from {row.written.min()} to {most}, and the tokenizer has {known:,}"
+            return
     yield from _provenance_failures(session, row)
     yield from method.failures(row.sequence)
     yield from _text_failures(session, row)
