@@ -125,12 +125,12 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def receipts(folder: Path) -> dict[str, dict[str, object]]:
-    """Relative path → content of every receipt below a folder, without times and memory."""
+    """Relative path → content of every receipt below a folder, without times, memory and the checksum of all."""
     found = {}
     for path in sorted(folder.rglob("receipts/*/*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         found[str(path.relative_to(folder))] = {
-            key: value for key, value in content.items() if key not in ("seconds", "peak_memory")
+            key: value for key, value in content.items() if key not in ("seconds", "peak_memory", "checksum")
         }
     return found
 

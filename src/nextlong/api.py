@@ -14,11 +14,12 @@ from nextlong.errors import UsageError
 from nextlong.execution.executor import make_executor
 from nextlong.execution.object_path import can_hold_folder, located
 from nextlong.execution.progress import Progress, Quiet
-from nextlong.execution.run import PLAN
+from nextlong.execution.run import read_plan
 from nextlong.exporting.build import build as build_export
 from nextlong.exporting.parts import parts_given
 from nextlong.exporting.request import export_request, mix_request
 from nextlong.pool.build import build
+from nextlong.pool.layout import DESCRIPTION as POOL_DESCRIPTION
 from nextlong.pool.pool import Pool
 from nextlong.verification.report import Report
 from nextlong.verification.verify import verify_path
@@ -293,12 +294,11 @@ def mix_config(
 
 def is_pool(path: str | Path) -> bool:
     """Whether a folder holds a pool, finished or not."""
-    from nextlong.execution.files import mapping, read_json
-
     if not can_hold_folder(path):
         return False
-    plan = located(path) / PLAN
-    return plan.is_file() and mapping(read_json(plan), plan).get("kind") == "pool"
+    folder = located(path)
+    # A finished pool whose plan was lost is one still, and no corpus.
+    return read_plan(folder).get("kind") == "pool" or (folder / POOL_DESCRIPTION).is_file()
 
 
 def _pool_of(

@@ -16,6 +16,7 @@ from topical_corpus import topical_documents
 import nextlong
 from nextlong.composition import document_graph as graphs
 from nextlong.errors import NextlongError
+from nextlong.execution.files import read_record, write_record
 from nextlong.execution.local import LocalExecutor
 from nextlong.execution.progress import Quiet
 from nextlong.execution.run import Run
@@ -98,10 +99,10 @@ def other_vectors(pool):
     """Make the vectors of documents others than they were, as if by another version, receipts and all."""
     folder = document_vectors(pool).folder(pool)
     for path in folder.glob("receipts/vectors/*.json"):
-        receipt = json.loads(path.read_text())
+        receipt = read_record(path)
         for entry in receipt["outputs"].values():
             entry["checksum"] = "0" * 32
-        path.write_text(json.dumps(receipt))
+        write_record(path, receipt)
 
 
 def test_other_vectors_make_another_graph(made, tmp_path):

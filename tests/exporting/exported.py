@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nextlong.dataset import layout
-from nextlong.execution.files import checksum
+from nextlong.execution.files import checksum, read_record, write_record
 from nextlong.formats.shards import is_joined, read_rows
 
 LONG, SHORT = 2048, 512
@@ -69,7 +68,7 @@ def flip_a_byte(path: Path) -> None:
 def forge_receipts(folder: Path) -> None:
     """Make every receipt of an export agree with the files as they are now."""
     for path in folder.glob("receipts/*/*.json"):
-        receipt = json.loads(path.read_text())
+        receipt = read_record(path)
         for output, entry in receipt["outputs"].items():
             entry["checksum"], entry["bytes"] = checksum(folder / output), (folder / output).stat().st_size
-        path.write_text(json.dumps(receipt))
+        write_record(path, receipt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pytest
 from nextlong.errors import NextlongError
 from nextlong.execution.arrays import load_array
 from nextlong.execution.arrow import open_arrow, strings, write_arrow
-from nextlong.execution.files import read_description, read_json
+from nextlong.execution.files import checksum, read_description, read_json, read_record, write_record
 from nextlong.execution.tables import count_rows, read_rows, read_table
 from nextlong.execution.tasks import Ledger, Outcome, Task
 from nextlong.pool.catalog import read_shard_table
@@ -178,9 +179,7 @@ def test_a_receipt_names_no_file_outside_its_folder(tmp_path, name):
     ledger.record(wanted, wanted.function(), 0.0)
     assert ledger.receipt(wanted) is not None
     path = tmp_path / "receipts" / "stage" / "one.json"
-    content = json.loads(path.read_text())
-    content["outputs"] = {name: {"checksum": "", "bytes": 0}}
-    path.write_text(json.dumps(content))
+    write_record(path, {**read_record(path), "outputs": {name: {"checksum": "", "bytes": 0}}})
     for read in (lambda: ledger.receipt(wanted), lambda: ledger.receipts("stage")):
         with pytest.raises(NextlongError, match="is no name of a file"):
             read()
@@ -206,9 +205,32 @@ def test_a_receipt_of_another_kind_is_refused(tmp_path, key, value):
     ledger = Ledger(tmp_path)
     ledger.record(wanted, wanted.function(), 0.0)
     path = tmp_path / "receipts" / "stage" / "one.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    write_record(path, {**read_record(path), key: value})
     with pytest.raises(NextlongError, match=r"one\.json is damaged"):
         ledger.receipts("stage")
+
+
+def test_a_receipt_with_any_other_bit_is_refused(tmp_path):
+    wanted = task(tmp_path)
+    ledger = Ledger(tmp_path)
+    ledger.record(wanted, wanted.function(), 0.0)
+    path = tmp_path / "receipts" / "stage" / "one.json"
+    good = path.read_bytes()
+    for place in range(len(good)):
+        for bit in range(8):
+            path.write_bytes(good[:place] + bytes([good[place] ^ 1 << bit]) + good[place + 1 :])
+            with suppress(NextlongError):  # white space has other bits, too
+                assert ledger.receipts("stage")[0].checksums() == {"out.txt": checksum(tmp_path / "out.txt")}
+                assert good[place : place + 1].isspace()
+
+
+def test_a_receipt_of_an_earlier_version_has_no_checksum(tmp_path):
+    wanted = task(tmp_path)
+    ledger = Ledger(tmp_path)
+    recorded = ledger.record(wanted, wanted.function(), 0.0)
+    path = tmp_path / "receipts" / "stage" / "one.json"
+    path.write_text(json.dumps(read_record(path)))
+    assert ledger.receipt(wanted) == recorded
 
 
 @pytest.mark.parametrize("name", (*HOSTILE_NAMES, 7, None, ["a"]))

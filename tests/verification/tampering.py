@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nextlong.execution.files import checksum
+from nextlong.execution.files import checksum, read_record, write_record
 
 Row = dict[str, Any]
 
@@ -25,12 +24,12 @@ def flip_a_byte(path: Path) -> None:
 def forge_receipts(folder: Path) -> None:
     """Make every receipt below a folder agree with the files as they are now."""
     for path in folder.rglob("receipts/*/*.json"):
-        receipt = json.loads(path.read_text())
+        receipt = read_record(path)
         home = path.parent.parent.parent
         for output, entry in receipt["outputs"].items():
             file = home / output
             entry["checksum"], entry["bytes"] = checksum(file), file.stat().st_size
-        path.write_text(json.dumps(receipt))
+        write_record(path, receipt)
 
 
 def edit_rows(dataset: Path, part: str, edit: Callable[[list[Row]], None]) -> None:

@@ -62,7 +62,8 @@ def search(run: Run, session: Session, batches: dict[str, list[Unit]], undone: s
     for group in groups:
         paths = tuple(_path(session, group[0], shard) for shard in range(shards))
         parts |= {batch: Parts(paths, place) for place, batch in enumerate(group)}
-    run.stage(tasks, "units", shards * sum(len(batches[batch]) for group in groups for batch in group))
+    found = run.stage(tasks, "units", shards * sum(len(batches[batch]) for group in groups for batch in group))
+    run.require_intact(run.outputs(found, layout.SEARCH))
     return parts
 
 

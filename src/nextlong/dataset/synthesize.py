@@ -18,10 +18,11 @@ from nextlong.dataset.describe import describe
 from nextlong.errors import UsageError
 from nextlong.execution.arrays import load_array
 from nextlong.execution.executor import ANY_WORKER, Executor, Needs
+from nextlong.execution.object_path import is_stored
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed, refuse_foreign
 from nextlong.execution.tables import read_table
-from nextlong.execution.tasks import Receipt, Task
+from nextlong.execution.tasks import Ledger, Receipt, Task
 from nextlong.formats.registry import check_merge, token_dtype
 from nextlong.formats.shards import write_all
 from nextlong.mining.nearest import Parts
@@ -101,12 +102,27 @@ def synthesize_from(
         "inputs": list(inputs),
     }
     with claimed(folder, described, layout.DESCRIPTION, overwrite, progress, inside=(layout.POOL,)):
-        run = Run(folder, executor, progress)
+        run = Run(folder, executor, progress, sources=lambda: _read_from(method))
         if not session.joiner().local:
             progress.say(
                 "This tokenizer's tokens reach across separators, so every sequence is encoded whole: right, but slow"
             )
         _Synthesis(run, method, inputs, tokenizer, wanted).do()
+
+
+def _read_from(method: Method) -> dict[Path, str]:
+    """What is read when something is made from the pool → checksum: the pool, what is kept in it for the method, tokens.
+
+    The tokens may be more than are needed, but are no more than were asked for before.
+    """
+    session = method.session
+    pool = session.pool()
+    if is_stored(pool.folder):
+        return {}
+    files = dict(pool.checksums)
+    for folder in (session.store().folder, *(derived.folder(pool) for derived in method.derived())):
+        files |= Ledger(folder).checksums()
+    return files
 
 
 class _Synthesis:
@@ -127,7 +143,7 @@ class _Synthesis:
         while True:
             planned = self._plan(asked)
             exhausted = planned.rows < asked
-            batches = self._batches()
+            batches = self._batches(planned)
             mined = self._mine(batches)
             composed = self._compose(batches, mined)
             made = sum(receipt.rows for receipt in composed)
@@ -173,7 +189,8 @@ class _Synthesis:
                 return int(receipt.inputs["asked"])
         return self.wanted
 
-    def _batches(self) -> dict[str, list[Unit]]:
+    def _batches(self, planned: Receipt) -> dict[str, list[Unit]]:
+        self.run.require_intact(self.run.outputs([planned], layout.UNITS))
         units = plan.read_units(self.run.folder / layout.UNITS / "all.arrow")
         groups = plan.batches(units, self.session.sequences_per_shard)
         return {f"{number:05d}": group for number, group in enumerate(groups)}
@@ -206,6 +223,7 @@ class _Synthesis:
     def _compose(self, batches: dict[str, list[Unit]], mined: Sequence[Receipt]) -> list[Receipt]:
         version = config_hash(self.version, compose.VERSION)
         found = {receipt.name: receipt.checksums() for receipt in mined}
+        reads = self.run.outputs_by_name(mined, layout.NEIGHBOURS)
         tasks, receipts, first = [], [], 0
         before: tuple[tuple[Path, str], ...] = ()
         for batch, units in batches.items():
@@ -216,10 +234,11 @@ class _Synthesis:
             arguments = (self.session, batch, units, first, before if self.method.in_order else None)
             tasks.append(Task("compose", batch, compose.compose, arguments, version, inputs))
             if self.method.in_order:
-                receipts += self.run.stage(tasks[-1:], "sequences", sequences)
+                receipts += self.run.stage(tasks[-1:], "sequences", sequences, reads=reads)
+                self.run.require_intact(self.run.outputs(receipts[-1:], layout.SEQUENCES))  # the next batches read them
                 before += tuple((self.run.folder / path, check) for path, check in receipts[-1].checksums().items())
             first += sequences
-        return receipts or (self.run.stage(tasks, "sequences", first) if tasks else [])
+        return receipts or (self.run.stage(tasks, "sequences", first, reads=reads) if tasks else [])
 
     def _write(self, composed: Sequence[Receipt]) -> list[Receipt]:
         config = self.session.config
@@ -231,14 +250,17 @@ class _Synthesis:
             for receipt in composed
         ]
         rows = sum(receipt.rows for receipt in composed)
-        return write_all(self.run, tasks, rows, config.format, layout.TOKENS, check_merge(config.format, config.merge))
+        merge, reads = check_merge(config.format, config.merge), self.run.outputs_by_name(composed, layout.SEQUENCES)
+        return write_all(self.run, tasks, rows, config.format, layout.TOKENS, merge, reads)
 
     def _wanted_chunks(self, mined: Sequence[Receipt]) -> Ordinals:
         folder = self.run.folder / layout.WANTED
+        self.run.require_intact(self.run.outputs(mined, layout.WANTED))
         return np.unique(np.concatenate([load_array(folder / f"{receipt.name}.npy", np.int64) for receipt in mined]))
 
     def _used_chunks(self, composed: Sequence[Receipt]) -> Ordinals:
         folder = self.run.folder / layout.SEQUENCES
+        self.run.require_intact(self.run.outputs(composed, layout.SEQUENCES))
         used = [
             write.used_chunks(read_table(folder / f"{receipt.name}.parquet", SEQUENCE_SCHEMA, ["spans"]))
             for receipt in composed

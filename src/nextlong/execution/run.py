@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.executor import ANY_WORKER, Executor, Needs, OverlappingExecutor
-from nextlong.execution.files import atomic, explained, mapping, read_json, remove_leftovers, write_json
+from nextlong.execution.files import atomic, explained, mapping, read_record, remove_leftovers, write_record
+from nextlong.execution.intact import Checksums, require_all_intact
 from nextlong.execution.locks import LOCK, Busy, locked
 from nextlong.execution.object_path import is_stored, looked_over
 from nextlong.execution.progress import Advance, Progress, finished_line
@@ -25,21 +26,32 @@ METRICS = "metrics.jsonl"
 # In an object store, so many tasks are looked up one by one; for more, the whole folder is listed.
 _FEW_TASKS = 4
 
+# Files whose checksums one task computes: a gigabyte or less, so a fraction of a second.
+_CHECKED_TOGETHER = 64
+
+# Given the tasks that are to be done, the files that they read.
+Reads = Callable[[Sequence[Task]], Checksums]
+
 
 @dataclass
 class Run:
     """A claimed output folder with what runs its stages.
 
     Attributes:
+        sources: what any new work may read besides what stages name: asked for when there is any.
         worked: whether any stage had something to do so far.
     """
 
     folder: Path
     executor: Executor
     progress: Progress
+    sources: Callable[[], Checksums] = dict
     worked: bool = False
     # Stage and name of tasks that were done while an earlier stage was worked on.
     _meanwhile: set[tuple[str, str]] = field(default_factory=set)
+    _begun: bool = False
+    # Files that this run made, or found to be what they should be.
+    _intact: dict[Path, str] = field(default_factory=dict)
 
     @property
     def ledger(self) -> Ledger:
@@ -53,6 +65,7 @@ class Run:
         total: int | None,
         owns: Sequence[str] | None = None,
         needs: Needs = ANY_WORKER,
+        reads: Reads | None = None,
         following: Callable[[Any], Sequence[Task]] | None = None,
     ) -> list[Receipt]:
         """Do the tasks of one stage that have no valid receipt.
@@ -64,16 +77,21 @@ class Run:
             owns: folders in which only this stage writes: what an earlier configuration left in them, and its receipts,
                 are removed. None while the stage may get more tasks; :meth:`clear` then does it at the end.
             needs: what its tasks need of their workers.
+            reads: the files that tasks read which an earlier run may have made; they are looked at first.
             following: what tasks of later stages could begin now that a task of this one has announced something. Where
                 the executor can, workers that would have nothing to do work on them; their stages find them done.
 
         Returns:
             The receipts of all tasks, in order, of this run and earlier ones.
+
+        Raises:
+            NextlongError: a file that tasks read is damaged or missing, and what they raise.
         """
         name = tasks[0].stage
         with looked_over(self.folder) if len(tasks) > _FEW_TASKS else nullcontext():
             receipts = {task.name: receipt for task in tasks if (receipt := self.ledger.receipt(task))}
         todo = [task for task in tasks if task.name not in receipts]
+        self._look_at_inputs(todo, reads)
         meanwhile = [receipt for receipt in receipts.values() if (name, receipt.name) in self._meanwhile]
         if todo or meanwhile:
             self.worked = True
@@ -87,6 +105,7 @@ class Run:
             if todo:
                 with self.progress.stage(name, None if total is None else total - skipped, unit) as show:
                     done = meanwhile + self._map(todo, show, needs, following)
+                self._made(self.folder, done)
             receipts |= {receipt.name: receipt for receipt in done}
             self._write_metrics(name, unit, done, len(tasks) - len(done), time.perf_counter() - started)
         ordered = [receipts[task.name] for task in tasks]
@@ -106,12 +125,52 @@ class Run:
         arguments = [(task, self.folder) for task in tasks]
         done, more = self.executor.map_with_more(perform, arguments, show, calls)
         self._meanwhile |= {(receipt.stage, receipt.name) for receipt in more}
+        self._made(self.folder, more)
         return done
 
     def _perform(self, tasks: Sequence[Task], folder: Path, show: Advance, needs: Needs) -> list[Receipt]:
-        if not is_stored(folder):  # an object store is the same for everyone
-            needs = replace(needs, shared=folder / MARK)
-        return self.executor.map(perform, [(task, folder) for task in tasks], show, needs)
+        return self.executor.map(perform, [(task, folder) for task in tasks], show, _sharing(folder, needs))
+
+    def require_intact(self, files: Checksums) -> None:
+        """Make sure that files are what they should be. Each is read once in a run, on all workers; none that the run made.
+
+        Nor is what lies in an object store, which looks after its objects itself: it would all have to be fetched.
+
+        Raises:
+            NextlongError: one is damaged or missing.
+        """
+        here = {path: expected for path, expected in files.items() if not is_stored(path)}
+        new = [(path, expected) for path, expected in here.items() if self._intact.get(path) != expected]
+        groups = [(dict(new[first : first + _CHECKED_TOGETHER]),) for first in range(0, len(new), _CHECKED_TOGETHER)]
+        if len(groups) == 1:
+            require_all_intact(*groups[0])
+        elif groups:
+            with self.progress.stage("checksums", len(new), "files") as show:
+                self.executor.map(require_all_intact, groups, show, _sharing(self.folder, ANY_WORKER))
+        self._intact.update(new)
+
+    def _look_at_inputs(self, todo: Sequence[Task], reads: Reads | None) -> None:
+        if todo and not self._begun:
+            self._begun = True
+            self.require_intact(self.sources())
+        if todo and reads:
+            self.require_intact(reads(todo))
+
+    def outputs(self, receipts: Iterable[Receipt], *folders: str) -> dict[Path, str]:
+        """What tasks wrote to these folders of the run's → checksum."""
+        found = {Path(path): checksum for receipt in receipts for path, checksum in receipt.checksums().items()}
+        return {self.folder / path: checksum for path, checksum in found.items() if path.parts[0] in folders}
+
+    def outputs_by_name(self, receipts: Iterable[Receipt], *folders: str) -> Reads:
+        """For tasks that read :meth:`outputs` of the same names as their own."""
+        by_name: dict[str, dict[Path, str]] = {}
+        for path, checksum in self.outputs(receipts, *folders).items():
+            by_name.setdefault(path.stem, {})[path] = checksum
+        return lambda todo: {path: checksum for task in todo for path, checksum in by_name.get(task.name, {}).items()}
+
+    def _made(self, folder: Path, receipts: Iterable[Receipt]) -> None:
+        for receipt in receipts:
+            self._intact |= {folder / path: checksum for path, checksum in receipt.checksums().items()}
 
     def clear(self, receipts: Sequence[Receipt], *folders: str) -> None:
         """Remove what other tasks than these ever wrote to the stage's folders, and their receipts."""
@@ -121,18 +180,20 @@ class Run:
         """Remove all that a stage ever wrote to its folders, and its receipts: it is not part of this configuration."""
         self.ledger.keep_only(stage, [], *folders)
 
-    def add(self, tasks: Sequence[Task], unit: str, total: int | None, folder: Path) -> None:
+    def add(self, tasks: Sequence[Task], unit: str, total: int | None, folder: Path, reads: Reads | None = None) -> None:
         """Do tasks whose outputs and receipts belong to another folder, as one more stage of this run.
 
-        Tasks with a valid receipt there are left out.
+        Tasks with a valid receipt there are left out. For ``reads`` see :meth:`stage`.
         """
         ledger = Ledger(folder)
         todo = [task for task in tasks if ledger.receipt(task) is None]
         if not todo:
             return
+        self._look_at_inputs(todo, reads)
         started = time.perf_counter()
         with self.progress.stage(tasks[0].stage, total, unit) as show:
             done = self._perform(todo, folder, show, ANY_WORKER)
+        self._made(folder, done)
         self._write_metrics(tasks[0].stage, unit, done, len(tasks) - len(todo), time.perf_counter() - started)
 
     def here(self, task: Task, unit: str) -> Receipt:
@@ -140,8 +201,10 @@ class Run:
         receipt = self.ledger.receipt(task)
         if receipt is None:
             self.worked = True
+            self._look_at_inputs([task], None)
             started = time.perf_counter()
             receipt = perform(task, self.folder)
+            self._made(self.folder, [receipt])
             seconds = time.perf_counter() - started
             self._write_metrics(task.stage, unit, [receipt], 0, seconds)
             self.progress.say(finished_line(task.stage, receipt.rows, unit, seconds))
@@ -161,14 +224,29 @@ class Run:
         path = self.folder / METRICS
         # Not appended: a kill or a full disk would leave half a line.
         with atomic(path) as temporary:
-            before = path.read_text(encoding="utf-8") if path.exists() else ""
-            temporary.write_text(before + json.dumps(line) + "\n", encoding="utf-8")
+            before = path.read_bytes() if path.exists() else b""  # as it is, even if something damaged it
+            temporary.write_bytes(before + json.dumps(line).encode() + b"\n")
+
+
+def _sharing(folder: Path, needs: Needs) -> Needs:
+    """With workers that see the folder as this process does; an object store is the same for everyone."""
+    return needs if is_stored(folder) else replace(needs, shared=folder / MARK)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The lines of ``metrics.jsonl``: one for each stage that a run worked on."""
     path = folder / METRICS
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """The folder's ``plan.json``; empty where there is none.
+
+    Raises:
+        NextlongError: it is damaged.
+    """
+    path = folder / PLAN
+    return read_record(path) if path.is_file() else {}
 
 
 @contextmanager
@@ -200,7 +278,7 @@ def claimed(
         except OSError as error:
             raise explained(error, folder) from error
         # Without its plan, which may have been deleted, nothing is known to have been made with this one.
-        changes = _changes(read_json(path), plan) if path.exists() else ["plan.json: not there"]
+        changes = _changes(read_plan(folder), plan) if path.exists() else ["plan.json: not there"]
         if path.exists() and changes and not overwrite:
             raise UsageError(
                 f"{folder} was made with another configuration:\n" + "\n".join(f"  {change}" for change in changes),
@@ -213,7 +291,7 @@ def claimed(
             for change in changes:
                 progress.say(f"changed: {change}")
         remove_leftovers(folder, inside)
-        write_json(path, plan)
+        write_record(path, plan)
         yield
 
 
@@ -227,7 +305,7 @@ def refuse_foreign(folder: Path, kind: str, inside: Sequence[str] = ()) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; the output must be a folder.")
     if path.exists():
-        found = mapping(read_json(path), path, "kind")["kind"]
+        found = mapping(read_plan(folder), path, "kind")["kind"]
         if found != kind:  # not even --overwrite makes the one of the other
             these = [f"an {each}" if each[0] in "aeiou" else f"a {each}" for each in (found, kind)]
             raise UsageError(f"{folder} holds {these[0]}, not {these[1]}.", "Choose another folder; nothing was touched.")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nextlong.errors import NextlongError
-from nextlong.execution.files import checksum, mapping, plain_path, read_json, write_json
+from nextlong.execution.files import checksum, mapping, plain_path, read_record, write_record
 
 RECEIPTS = "receipts"
 
@@ -96,17 +96,22 @@ _RECEIPT_FIELDS: dict[str, type] = {
 
 
 def _read_receipt(path: Path) -> Receipt:
-    content = mapping(read_json(path), path, *_RECEIPT_FIELDS)
-    wrong = [name for name, kind in _RECEIPT_FIELDS.items() if not isinstance(content[name], kind)]
+    content = read_record(path, *_RECEIPT_FIELDS)
+    wrong = [name for name in content if name not in _RECEIPT_FIELDS]
+    wrong += [name for name, kind in _RECEIPT_FIELDS.items() if not isinstance(content[name], kind)]
     for output, entry in () if wrong else content["outputs"].items():
         plain_path(output, path)
         known = mapping(entry, path, "checksum", "bytes")
         if not (isinstance(known["checksum"], str) and isinstance(known["bytes"], int)):
             wrong.append("outputs")
     if wrong or (content["stage"], content["name"]) != (path.parent.name, path.stem):
-        what = f"`{wrong[0]}` is of another kind" if wrong else "it is the receipt of another task"
+        what = f"`{wrong[0]}` is not what it should be" if wrong else "it is the receipt of another task"
         raise NextlongError(f"{path} is damaged or was edited: {what}.", "Delete it and run the command that made it again.")
     return Receipt(**{name: content[name] for name in _RECEIPT_FIELDS})
+
+
+def _has_size(file: Path, size: int) -> bool:
+    return file.exists() and file.stat().st_size == size
 
 
 class Ledger:
@@ -126,11 +131,8 @@ class Ledger:
         receipt = _read_receipt(path)
         if receipt.config != task.config or receipt.inputs != task.inputs:
             return None
-        for output, entry in receipt.outputs.items():
-            file = self.folder / output
-            if not file.exists() or file.stat().st_size != entry["bytes"]:
-                return None
-        return receipt
+        there = all(_has_size(self.folder / output, entry["bytes"]) for output, entry in receipt.outputs.items())
+        return receipt if there else None
 
     def forget(self, task: Task) -> None:
         """Remove the task's receipt, if there is one."""
@@ -146,8 +148,14 @@ class Ledger:
             task.stage, task.name, task.config, task.inputs, outputs, outcome.rows, outcome.info, seconds, peak_memory()
         )
         path = self._path(task.stage, task.name)
-        write_json(path, asdict(receipt))
+        write_record(path, asdict(receipt))
         return _read_receipt(path)  # as a later run reads it: the order of its keys shows in descriptions
+
+    def checksums(self) -> dict[Path, str]:
+        """File → checksum, of all outputs of all receipts but those that a run makes anew: of another size, or not there."""
+        every = (receipt for stage in self.stages() for receipt in self.receipts(stage))
+        outputs = {self.folder / path: entry for receipt in every for path, entry in receipt.outputs.items()}
+        return {path: entry["checksum"] for path, entry in outputs.items() if _has_size(path, entry["bytes"])}
 
     def receipts(self, stage: str) -> list[Receipt]:
         """All receipts of a stage, by name."""

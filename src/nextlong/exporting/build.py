@@ -12,9 +12,10 @@ from nextlong.config import config_hash
 from nextlong.dataset import layout as dataset_layout
 from nextlong.errors import NextlongError
 from nextlong.execution.executor import Executor
+from nextlong.execution.object_path import is_stored
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed, refuse_foreign
-from nextlong.execution.tasks import Receipt, Task
+from nextlong.execution.tasks import Ledger, Receipt, Task
 from nextlong.exporting import gather, layout, rows
 from nextlong.exporting.describe import describe
 from nextlong.exporting.order import drawn
@@ -59,7 +60,16 @@ def build(request: Request, folder: Path, executor: Executor, progress: Progress
         "tokenizer": tokenizer,  # its fingerprint counts, not its path
     }
     with claimed(folder, plan, dataset_layout.DESCRIPTION, overwrite, progress):
-        _Export(Run(folder, executor, progress), request).do()
+        _Export(Run(folder, executor, progress, sources=lambda: _read_from(request.sources)), request).do()
+
+
+def _read_from(sources: Sequence[Source]) -> dict[Path, str]:
+    """What is read of the pools of datasets → checksum; sequences of the datasets are looked at where they are read."""
+    files: dict[Path, str] = {}
+    for session in (source.session for source in sources):
+        if not is_stored(session.pool_folder):
+            files |= session.pool().checksums | Ledger(session.store().folder).checksums()
+    return files
 
 
 class _Export:
@@ -74,6 +84,7 @@ class _Export:
         tasks = self._gather_tasks()
         self._tokenize(tasks)
         gathered = self._gather(tasks)
+        self.run.require_intact(self.run.outputs([receipt for own in gathered for receipt in own], layout.GATHERED))
         taken = self._taken(gathered)
         made = self._rows(gathered, taken)
         written = self._write(made)
@@ -194,7 +205,8 @@ class _Export:
         ]
         amount = sum(receipt.rows for receipt in made)
         merge = check_merge(config.format, config.merge)
-        return write_all(self.run, tasks, amount, config.format, dataset_layout.TOKENS, merge)
+        reads = self.run.outputs_by_name(made, layout.ROWS)
+        return write_all(self.run, tasks, amount, config.format, dataset_layout.TOKENS, merge, reads)
 
 
 def _identity(source: Source) -> list[object]:

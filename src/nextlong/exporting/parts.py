@@ -13,9 +13,8 @@ from nextlong.config import DatasetConfig, MixPart, config_hash, validated
 from nextlong.dataset import layout
 from nextlong.dataset.describe import load_dataset_card, pool_folder, right_pool
 from nextlong.errors import NextlongError, UsageError
-from nextlong.execution.files import mapping, read_json
 from nextlong.execution.object_path import located
-from nextlong.execution.run import PLAN
+from nextlong.execution.run import read_plan
 from nextlong.execution.tasks import Ledger
 from nextlong.pool.pool import Pool
 from nextlong.tokenization.tokenizer import load_tokenizer
@@ -82,13 +81,13 @@ def open_source(
         UsageError: the folder holds something else, or is itself an export.
         NextlongError: the dataset is not finished, or its pool or tokenizer is not to be found.
     """
-    plan = mapping(read_json(folder / PLAN), folder / PLAN) if (folder / PLAN).exists() else {}
-    if plan.get("kind") == "export":
+    kind = read_plan(folder).get("kind")
+    if kind == "export":
         raise UsageError(
             f"{folder} is an export, and what is exported or mixed are datasets.",
             "Name the datasets that it was made from; its dataset.yaml lists them.",
         )
-    if plan.get("kind") == "pool":
+    if kind == "pool":
         raise UsageError(f"{folder} is a pool.", "Make a dataset of it first: nextlong synthesize POOL --out FOLDER …")
     card = load_dataset_card(folder)
     config = validated(DatasetConfig, card["config"], where=str(folder / layout.DESCRIPTION))

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from nextlong.config import config_hash
 from nextlong.execution.files import atomic
-from nextlong.execution.run import Run
+from nextlong.execution.run import Reads, Run
 from nextlong.execution.tasks import Outcome, Receipt, Task
 from nextlong.formats.protocol import Rows, Tokens, WrittenRow
 from nextlong.formats.registry import FORMATS
@@ -45,7 +45,9 @@ def write_shard(
     return Outcome(paths, len(tokens), {"tokens": sum(map(len, tokens)), "format": info})
 
 
-def write_all(run: Run, tasks: Sequence[Task], rows: int, format: str, folder: str, merge: bool) -> list[Receipt]:
+def write_all(
+    run: Run, tasks: Sequence[Task], rows: int, format: str, folder: str, merge: bool, reads: Reads
+) -> list[Receipt]:
     """Do the write tasks, then join their shards or list them in an index, and leave nothing else in the folder.
 
     Args:
@@ -55,6 +57,7 @@ def write_all(run: Run, tasks: Sequence[Task], rows: int, format: str, folder: s
         format: the format's name.
         folder: where the shards lie, below the run's.
         merge: join them.
+        reads: the files that the tasks read; see :meth:`~nextlong.execution.run.Run.stage`.
 
     Returns:
         The receipts of all that lies in the folder now.
@@ -66,11 +69,11 @@ def write_all(run: Run, tasks: Sequence[Task], rows: int, format: str, folder: s
         join = Task("join", JOINED, join_shards, (run.folder, folder, format, names, rows), version, inputs)
         done = run.ledger.receipt(join)
         if done is None:
-            run.stage(tasks, "rows", rows)
+            run.require_intact(run.outputs(run.stage(tasks, "rows", rows, reads=reads), folder))
             (done,) = run.stage([join], "rows", rows)
         kept = [done]  # the shards are not needed any more
     else:
-        kept = run.stage(tasks, "rows", rows)
+        kept = run.stage(tasks, "rows", rows, reads=reads)
         if index := FORMATS[format].INDEX:
             arguments = (run.folder, folder, format, names, [receipt.info["format"] for receipt in kept])
             kept += run.stage([Task("list", index, list_shards, arguments, version, inputs)], "shards", len(names))

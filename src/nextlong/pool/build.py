@@ -14,7 +14,7 @@ from nextlong.embedding.protocol import Encoder
 from nextlong.embedding.registry import load_encoder, needs_fit, preparation
 from nextlong.errors import NextlongError
 from nextlong.execution.executor import Executor, Needs
-from nextlong.execution.files import write_description
+from nextlong.execution.files import checksum, write_description, write_json
 from nextlong.execution.object_path import remove_folder
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed
@@ -66,9 +66,10 @@ def build(
         ingested = _ingest(run, config, sources, strict, encoder)
         described = _catalog(run, ingested)
         shards = _shards(ingested)
-        _fingerprint(run, ingested, shards)
+        fingerprinted = _fingerprint(run, ingested, shards)
         embedded = _embed(run, config, ingested, described, shards, encoder)
         indexed = _index(run, config, embedded, shards)
+        _write_checksums(run, [*ingested, described, *fingerprinted, *embedded, indexed])
         _describe(run, config, sources, ingested, described, embedded, indexed)
     return Pool(folder)
 
@@ -153,14 +154,16 @@ def _catalog(run: Run, ingested: Sequence[Receipt]) -> Receipt:
         if path.startswith(layout.DOCUMENTS)
     }
     task = Task("catalog", "all", catalog.catalog, (run.folder, _shards(ingested)), config_hash(catalog.VERSION), documents)
-    return run.stage([task], "documents", None, owns=(layout.CATALOG,))[0]
+    files = run.outputs(ingested, layout.DOCUMENTS)
+    return run.stage([task], "documents", None, owns=(layout.CATALOG,), reads=lambda _: files)[0]
 
 
-def _fingerprint(run: Run, ingested: Sequence[Receipt], shards: Sequence[str]) -> None:
+def _fingerprint(run: Run, ingested: Sequence[Receipt], shards: Sequence[str]) -> list[Receipt]:
     checksums = _chunk_checksums(ingested)
     tasks = [_fingerprint_task(run, shard, checksums[shard]) for shard in shards]
     total = sum(receipt.info["chunks"] for receipt in ingested)
-    run.stage(tasks, "chunks", total, owns=(layout.FINGERPRINTS,))
+    reads = run.outputs_by_name(ingested, layout.CHUNKS)
+    return run.stage(tasks, "chunks", total, owns=(layout.FINGERPRINTS,), reads=reads)
 
 
 def _fingerprint_task(run: Run, shard: str, chunks: str) -> Task:
@@ -180,14 +183,19 @@ def _embed(
     checksums = _chunk_checksums(ingested)
     if encoder is None:
         fitted = embed.fitted_path(run.folder)
+        run.require_intact(run.outputs([described], layout.CATALOG))
         table = catalog.read_shards(run.folder)
         arguments = (run.folder, table, config.encoder)
         task = Task("fit", "encoder", embed.fit, arguments, config_hash(config.encoder, embed.VERSION), checksums)
-        inputs = run.stage([task], "chunks", None, owns=(layout.ENCODER,))[0].checksums()
+        chunks = run.outputs(ingested, layout.CHUNKS)
+        made = run.stage([task], "chunks", None, owns=(layout.ENCODER,), reads=lambda _: chunks)
+        run.require_intact(run.outputs(made, layout.ENCODER))
+        inputs = made[0].checksums()
         encoder = load_encoder(config.encoder, fitted)
     tasks = [_embed_task(run, config, encoder, shard, {shard: checksums[shard], **inputs}, fitted) for shard in shards]
     needs = Needs(workers=encoder.max_workers, model=True, gpu=encoder.takes_gpu)
-    return run.stage(tasks, "chunks", described.info["chunks"], owns=(layout.VECTORS,), needs=needs)
+    reads = run.outputs_by_name(ingested, layout.DOCUMENTS, layout.CHUNKS)
+    return run.stage(tasks, "chunks", described.info["chunks"], owns=(layout.VECTORS,), needs=needs, reads=reads)
 
 
 def _embed_task(
@@ -202,7 +210,17 @@ def _index(run: Run, config: PoolConfig, embedded: Sequence[Receipt], shards: Se
     vectors = {path: checksum for receipt in embedded for path, checksum in receipt.checksums().items()}
     version = config_hash(config.index, indexing.VERSION)
     task = Task("index", "all", indexing.build_index, (run.folder, shards, config.index), version, vectors)
-    return run.stage([task], "vectors", None, owns=(layout.INDEX,), needs=Needs(workers=1))[0]
+    files = run.outputs(embedded, layout.VECTORS)
+    return run.stage([task], "vectors", None, owns=(layout.INDEX,), needs=Needs(workers=1), reads=lambda _: files)[0]
+
+
+def _write_checksums(run: Run, receipts: Sequence[Receipt]) -> None:
+    """Put the checksums of all that may be read from the pool into one file: there may be very many receipts."""
+    files = {path: checksum for receipt in receipts for path, checksum in receipt.checksums().items()}
+    write_json(
+        run.folder / layout.CHECKSUMS,
+        {path: checksum for path, checksum in files.items() if not path.startswith(layout.REJECTS)},
+    )
 
 
 def _describe(
@@ -228,6 +246,7 @@ def _describe(
     content: dict[str, Any] = {
         "id": config_hash(made_of, indexed.info, indexed.checksums()),
         "chunks_id": config_hash(_chunk_checksums(ingested)),
+        "checksums": checksum(run.folder / layout.CHECKSUMS),
         "nextlong": nextlong.__version__,
         "config": plain,
         "counts": counts,

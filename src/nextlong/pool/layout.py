@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 DESCRIPTION = "pool.yaml"  # written last: a pool without it is not finished
+CHECKSUMS = "checksums.json"
 DOCUMENTS = "documents"
 CHUNKS = "chunks"
 REJECTS = "rejects"

@@ -15,7 +15,8 @@ from nextlong.config import PoolConfig, validated
 from nextlong.errors import NextlongError
 from nextlong.execution.arrays import load_array
 from nextlong.execution.arrow import open_arrow, strings
-from nextlong.execution.files import read_description
+from nextlong.execution.files import plain_path, read_description, read_json
+from nextlong.execution.intact import require_intact
 from nextlong.execution.object_path import last_change, located
 from nextlong.execution.run import PLAN
 from nextlong.index.choose import open_index
@@ -94,6 +95,21 @@ class Pool:
         self._batches: dict[Path, pa.RecordBatch] = {}
         self._arrays: dict[Path, npt.NDArray[Any]] = {}
         self._texts: dict[int, tuple[Ordinals, memoryview]] = {}
+
+    @cached_property
+    def checksums(self) -> dict[Path, str]:
+        """File → checksum, of all that is read when something is made from the pool.
+
+        Empty where the pool does not know, as those of earlier versions.
+
+        Raises:
+            NextlongError: the file that they are in is damaged.
+        """
+        path, known = self.folder / layout.CHECKSUMS, self.description.get("checksums")
+        if known is None:
+            return {}
+        require_intact(path, str(known))
+        return {self.folder / plain_path(name, path): str(expected) for name, expected in read_json(path).items()}
 
     @property
     def characters(self) -> int:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from nextlong.errors import NextlongError
 from nextlong.execution.executor import Executor
-from nextlong.execution.files import mapping, read_json
 from nextlong.execution.progress import Progress
-from nextlong.execution.run import PLAN
+from nextlong.execution.run import read_plan
 from nextlong.verification.dataset import verify_dataset
 from nextlong.verification.export import verify_export
 from nextlong.verification.pool import verify_pool
@@ -23,11 +22,11 @@ def verify_path(
     Raises:
         NextlongError: the folder holds neither, or what it holds is not finished.
     """
-    plan = mapping(read_json(folder / PLAN), folder / PLAN) if (folder / PLAN).exists() else {}
-    if plan.get("kind") == "pool":
+    kind = read_plan(folder).get("kind")
+    if kind == "pool":
         return verify_pool(folder, executor, progress)
-    if plan.get("kind") == "dataset":
+    if kind == "dataset":
         return verify_dataset(folder, executor, progress, pool, tokenizer)
-    if plan.get("kind") == "export":
+    if kind == "export":
         return verify_export(folder, executor, progress, pool, tokenizer)
     raise NextlongError(f"{folder} holds neither a pool nor a dataset.", "Name the folder given to --out.")
