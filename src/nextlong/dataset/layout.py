@@ -10,6 +10,7 @@ NEIGHBOURS = "neighbours"
 WANTED = "wanted"
 SEQUENCES = "sequences"
 TOKENS = "tokens"
+MADE = (UNITS, SEARCH, NEIGHBOURS, WANTED, SEQUENCES, TOKENS)  # by the tasks of `nextlong synthesize`
 POOL = "pool"  # of a dataset made straight from a corpus
 
 # A shard of sequences holds about this many tokens: 64 rows of 128K. It is what a task makes and a kill can lose.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nextlong.dataset.layout import TOKENS
+
 ROWS = "rows"
 GATHERED = "gathered"
 REJECTS = "rejects"
+MADE = (GATHERED, ROWS, REJECTS, TOKENS)  # by the tasks of an export
 
 
 def gathered_path(folder: Path, part: int, name: str) -> Path:

@@ -12,6 +12,7 @@ FINGERPRINTS = "fingerprints"
 ENCODER = "encoder"
 VECTORS = "vectors"
 INDEX = "index"
+MADE = (DOCUMENTS, CHUNKS, REJECTS, CATALOG, FINGERPRINTS, ENCODER, VECTORS, INDEX)  # by the tasks of `nextlong index`
 TOKENS = "tokens"
 DERIVED = "derived"  # what some methods need, made when first asked for
 

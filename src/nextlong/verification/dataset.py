@@ -68,7 +68,7 @@ def verify_dataset(
     """
     report = Report("dataset")
     session = _session(folder, pool, tokenizer)
-    verify_files(folder, executor, progress, report)
+    verify_files(folder, executor, progress, report, layout.MADE)
     if report.failures:
         return report  # what is damaged cannot be read further
     names = sorted(path.stem for path in (folder / layout.SEQUENCES).glob("*.parquet"))

@@ -70,7 +70,7 @@ def verify_export(
     if card.get("kind") not in ("export", "mix") or card["config"]["format"] not in FORMATS:
         raise NextlongError(f"{folder / dataset_layout.DESCRIPTION} is that of no export.", "Make the export again.")
     parts = open_parts(folder, card, pool, tokenizer)
-    verify_files(folder, executor, progress, report)
+    verify_files(folder, executor, progress, report, layout.MADE)
     if report.failures:
         return report  # what is damaged cannot be read further
     gathered = [gathered_of(folder, part) for part in parts]

@@ -29,7 +29,8 @@ def verify_pool(folder: Path, executor: Executor, progress: Progress) -> Report:
     """
     report = Report("pool")
     pool = Pool(folder)
-    verify_files(folder, executor, progress, report)
+    _ = pool.checksums  # an error if it is damaged
+    verify_files(folder, executor, progress, report, layout.MADE)
     if report.failures:
         return report  # what is damaged cannot be read further
     with progress.stage("shards", len(pool.shards), "shards") as show:
