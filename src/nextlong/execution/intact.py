@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nextlong.errors import NextlongError
 from nextlong.execution.files import checksum
+from nextlong.execution.progress import advance
 
 # Path → checksum.
 Checksums = Mapping[Path, str]
@@ -33,6 +34,7 @@ def require_intact(path: Path, expected: str) -> None:
 
 
 def require_all_intact(files: Checksums) -> None:
-    """:func:`require_intact` of several files."""
+    """:func:`require_intact` of several files, as a task."""
     for path, expected in files.items():
         require_intact(path, expected)
+        advance(1)

@@ -13,7 +13,7 @@ from typing import Any
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.executor import ANY_WORKER, Executor, Needs, OverlappingExecutor
 from nextlong.execution.files import atomic, explained, mapping, read_record, remove_leftovers, write_record
-from nextlong.execution.intact import Checksums, require_all_intact
+from nextlong.execution.intact import Checksums, require_all_intact, require_intact
 from nextlong.execution.locks import LOCK, Busy, locked
 from nextlong.execution.object_path import is_stored, looked_over
 from nextlong.execution.progress import Advance, Progress, finished_line
@@ -141,10 +141,11 @@ class Run:
         """
         here = {path: expected for path, expected in files.items() if not is_stored(path)}
         new = [(path, expected) for path, expected in here.items() if self._intact.get(path) != expected]
-        groups = [(dict(new[first : first + _CHECKED_TOGETHER]),) for first in range(0, len(new), _CHECKED_TOGETHER)]
-        if len(groups) == 1:
-            require_all_intact(*groups[0])
-        elif groups:
+        if len(new) <= _CHECKED_TOGETHER:
+            for path, expected in new:
+                require_intact(path, expected)
+        else:
+            groups = [(dict(new[first : first + _CHECKED_TOGETHER]),) for first in range(0, len(new), _CHECKED_TOGETHER)]
             with self.progress.stage("checksums", len(new), "files") as show:
                 self.executor.map(require_all_intact, groups, show, _sharing(self.folder, ANY_WORKER))
         self._intact.update(new)
