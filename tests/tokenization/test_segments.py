@@ -12,7 +12,7 @@ import tokenizers_zoo as zoo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_joins import HOSTILE
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 
 from nextlong.tokenization import segments
 from nextlong.tokenization.cuts import Cuts, cuts_of_pattern, cuts_of_tokenizer
@@ -65,7 +65,19 @@ def glued(name):
     return HuggingFaceTokenizer(json.dumps(data), "glued")
 
 
+def gappy():
+    """As SmolLM2's: bytes that the vocabulary lacks have no token at all."""
+    library = Tokenizer(models.BPE())
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.train_from_iterator(
+        zoo.TEXTS, trainers.BpeTrainer(vocab_size=300, special_tokens=[zoo.EOS], show_progress=False)
+    )
+    assert library.encode("aqB\x01.").ids == library.encode("a.").ids
+    return HuggingFaceTokenizer(library.to_str(), "gappy")
+
+
 MORE = {
+    "gappy": gappy,
     **{f"{name}-glued": partial(glued, name) for name in ("gpt2", "digits", "llama3", "nfc")},
     "deepseek": lambda: split_tokenizer(DEEPSEEK_SPLITS),
     "gpt-4o": lambda: split_tokenizer([zoo.O200K_PATTERN], "Removed", True),
@@ -181,27 +193,61 @@ def test_added_tokens_and_a_normaliser():
     assert_same(tokenizer("nfc"), texts)
 
 
-def test_the_library_sees_every_segment_once():
+def encode_bytes(texts):
+    return [list(text.encode()) for text in texts]
+
+
+ONE_BYTE_EACH = np.ones(256, dtype=np.int64)
+
+
+def encoder_that_counts():
     asked = []
 
     def encode(texts):
         asked.extend(texts)
-        return [list(text.encode()) for text in texts]
+        return encode_bytes(texts)
 
-    encoder = SegmentEncoder(encode, Cuts(lines=True, indents=True))
+    return SegmentEncoder(encode, Cuts(lines=True, indents=True), ONE_BYTE_EACH), asked
+
+
+def test_the_library_sees_every_segment_once():
+    encoder, asked = encoder_that_counts()
     texts = ["One word, one word.\n\nOne word  more", "", "one word" + "-" * 40 + " " * 70 + "end one word"]
-    for _ in range(2):
+    for _ in range(3):
         for text, ids in zip(texts, encoder.encode_batch(texts), strict=True):
             assert bytes(ids.tolist()).decode() == text
-    assert len(asked) == len(set(asked))
-    assert set(asked) >= {"", " word", " one", "One", " " * 69, "-" * 40}
+    seen = "".join(asked)
+    assert {word: seen.count(word) for word in ("One", " word", "one", "end", "-" * 40, " " * 69)} == {
+        "One": 1,
+        " word": 1,
+        "one": 2,  # at the beginning of a line, and after a space
+        "end": 1,
+        "-" * 40: 1,
+        " " * 69: 1,
+    }
+
+
+def test_the_library_sees_many_segments_in_one_text():
+    encoder, asked = encoder_that_counts()
+    encoder.encode_batch(["".join(f" word{chr(97 + i)}{chr(97 + j)}.go_on" for i in range(26) for j in range(26))])
+    assert len(asked) < 26 * 26 / 40
+
+
+def test_segments_put_together_make_no_added_token():
+    library = Tokenizer.from_str(zoo.content("gpt2"))
+    library.add_tokens(
+        [AddedToken("e>\n<t", normalized=False), AddedToken("fine word", normalized=False), AddedToken("t\nu")]
+    )
+    one = HuggingFaceTokenizer(library.to_str(), "x")
+    assert_same(one, [" so fine", " word", "t", "u", "e>", "<t", " so fine word", "t\nu"])
+    assert_same(one, [" more fine word and fine", "some word"])
 
 
 @pytest.mark.parametrize(("name", "limit"), [("_MOST_SEGMENTS", 50), ("_MOST_TOKENS", 4000), ("_MOST_LONG", 20)])
 def test_what_is_kept_has_a_limit(monkeypatch, name, limit):
     """Neither being full nor a segment that is too long to keep changes a token."""
     monkeypatch.setattr(segments, name, limit)
-    encoder = SegmentEncoder(lambda texts: [list(text.encode()) for text in texts], Cuts(lines=True, indents=True))
+    encoder = SegmentEncoder(encode_bytes, Cuts(lines=True, indents=True), ONE_BYTE_EACH)
     kept = []
     for i in range(400):
         texts = [f"word{i} is ok. " + "\u5b57" * (i + 1), f"{i}" * i, "one word"]
@@ -216,10 +262,7 @@ def test_what_is_kept_has_a_limit(monkeypatch, name, limit):
 
 
 def test_threads_take_turns():
-    def encode(texts):
-        return [list(text.encode()) for text in texts]
-
-    encoder = SegmentEncoder(encode, Cuts(lines=True, indents=True))
+    encoder = SegmentEncoder(encode_bytes, Cuts(lines=True, indents=True), ONE_BYTE_EACH)
     texts = [[f"thread {j} word{i} and more{i % 7}" for i in range(j, 3000, 4)] for j in range(4)]
     with ThreadPoolExecutor(4) as threads:
         for own, encoded in zip(texts, threads.map(lambda own: encoder.encode_batch(own), texts), strict=True):

@@ -68,8 +68,13 @@ class HuggingFaceTokenizer:
         unknown = set(self._library.encode("\U0010fffe", add_special_tokens=False).ids) - named
         special = {i: string for i, string in special.items() if i not in unknown}
         self._encoder = _plain_text_encoder(self._library, content, special)
-        cuts = cuts_of_tokenizer(json.loads(content), _found_in_text(self._encoder))
-        self._segments = SegmentEncoder(self._encode_whole, cuts) if cuts else None
+        data = json.loads(content)
+        cuts = cuts_of_tokenizer(data, _found_in_text(self._encoder))
+        # At byte level, the name of a token has a character for each of its bytes.
+        sizes = np.zeros(self.vocabulary_size, dtype=np.int64)
+        if cuts:
+            sizes[list(data["model"]["vocab"].values())] = [len(token) for token in data["model"]["vocab"]]
+        self._segments = SegmentEncoder(self._encode_whole, cuts, sizes) if cuts else None
         self.reversible = is_reversible(self.encode_batch, self.decode)
 
     def __reduce__(self) -> tuple[type[HuggingFaceTokenizer], tuple[Any, ...]]:

@@ -33,6 +33,16 @@ def keys_of(memory: Words, starts: Numbers, sizes: Numbers, width: int) -> list[
     return keys
 
 
+def different(keys: list[Words]) -> tuple[Numbers, Numbers]:
+    """The position of one of each of the different keys, and which of these each key is."""
+    order = np.lexsort(keys)
+    new = np.ones(len(order), dtype=np.bool_)
+    new[1:] = np.any([key[order[1:]] != key[order[:-1]] for key in keys], axis=0)
+    which = np.empty(len(order), dtype=np.int64)
+    which[order] = np.cumsum(new) - 1
+    return order[new], which
+
+
 class SegmentTable:
     """Numbers by key: open addressing with linear probing, at most half full.
 

@@ -7,8 +7,8 @@ parts and putting the tokens together are operations on whole arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, pairwise
+from collections.abc import Sequence
+from itertools import pairwise
 from threading import Lock
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nextlong.tokenization.cuts import LINE, SLASH, WIDE, Cuts, kinds, unsure_before_wide
-from nextlong.tokenization.segment_table import Numbers, SegmentTable, Words, keys_of
+from nextlong.tokenization.joined import Encode, encode_joined
+from nextlong.tokenization.segment_table import Numbers, SegmentTable, Words, different, keys_of
 from nextlong.tokenization.tokenizer import Tokens
 
 # Characters handled at once: the arrays of a group stay in the processor's cache. An encoder begins with small groups, that
@@ -40,8 +41,6 @@ _MOST_TOKENS = 1 << 22
 # No byte of any text; between texts, so that no cut is seen across their border.
 _BORDER = b"\xff"
 
-Encode = Callable[[list[str]], Iterable[Sequence[int]]]
-
 
 class SegmentEncoder:
     """Encodes texts like ``encode``, which is asked only for segments not seen before. Threads take turns.
@@ -49,14 +48,17 @@ class SegmentEncoder:
     Args:
         encode: the tokens of each text.
         cuts: where texts can be cut.
+        token_sizes: the bytes of each token, by its id.
     """
 
-    def __init__(self, encode: Encode, cuts: Cuts) -> None:
+    def __init__(self, encode: Encode, cuts: Cuts, token_sizes: npt.NDArray[np.int64]) -> None:
         self._encode = encode
         self._lock = Lock()
+        self._token_sizes = token_sizes
         self._cuts = cuts
         self._is_cut = cuts.table()
         self._kinds = kinds()
+        self._kind_list: list[int] = self._kinds.tolist()
         self._unsure = unsure_before_wide()
         self._tables = [SegmentTable(width) for width in _WIDTHS]
         # A text with none of these has none of the strings, which are many and begin alike.
@@ -152,35 +154,33 @@ class SegmentEncoder:
             keys = keys_of(words, starts[rows], sizes[rows], width)
             found, lacking = table.find(keys)
             if len(lacking):
-                new, which, one_of_each = _different(memory, starts[rows[lacking]], sizes[rows[lacking]])
-                added = self._add(new)
-                table.insert([key[lacking[one_of_each]] for key in keys], added)
+                keys = [key[lacking] for key in keys]
+                one_of_each, which = different(keys)
+                new = rows[lacking[one_of_each]]
+                added = self._add(_bytes_of(memory, starts[new], sizes[new]))
+                table.insert([key[one_of_each] for key in keys], added)
                 found[lacking] = added[which]
             numbers[rows] = found
         if len(left):
-            different, which, _ = _different(memory, starts[left], sizes[left])
-            new = [one for one in different if one not in self._long]
-            new.sort(key=lambda one: len(one) > _LONGEST_KEPT)  # those that are not kept last
-            here = dict(zip(new, self._add(new).tolist(), strict=True))
+            long = _bytes_of(memory, starts[left], sizes[left])
+            unseen = [one for one in dict.fromkeys(long) if one not in self._long]
+            unseen.sort(key=lambda one: len(one) > _LONGEST_KEPT)  # those that are not kept last
+            here = dict(zip(unseen, self._add(unseen).tolist(), strict=True))
             self._long |= {one: number for one, number in here.items() if len(one) <= _LONGEST_KEPT}
-            here |= {one: self._long[one] for one in different if one in self._long}
-            numbers[left] = np.array([here[one] for one in different], dtype=np.int64)[which]
-            self._unkept = sum(len(one) > _LONGEST_KEPT for one in new)
+            numbers[left] = [self._long[one] if one in self._long else here[one] for one in long]
+            self._unkept = sum(len(one) > _LONGEST_KEPT for one in unseen)
         return numbers
 
     def _add(self, segments: Sequence[bytes]) -> Numbers:
         """Encode segments, and give them numbers."""
-        encoded = list(self._encode([segment.decode() for segment in segments])) if segments else []
-        lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
-        flat = np.fromiter(chain.from_iterable(encoded), dtype=np.int32, count=int(lengths.sum()))
-        numbers = np.arange(self._count, self._count + len(encoded))
-        self._lengths = _with_room(self._lengths, self._count + len(encoded))
-        self._firsts = _with_room(self._firsts, self._count + len(encoded))
+        flat, firsts, lengths = encode_joined(self._encode, segments, self._kind_list, self._token_sizes)
+        numbers = np.arange(self._count, self._count + len(segments))
+        self._lengths = _with_room(self._lengths, self._count + len(segments))
+        self._firsts = _with_room(self._firsts, self._count + len(segments))
         self._tokens = _with_room(self._tokens, self._used + len(flat))
-        self._lengths[numbers] = lengths
-        self._firsts[numbers] = self._used + np.cumsum(lengths) - lengths
+        self._lengths[numbers], self._firsts[numbers] = lengths, self._used + firsts
         self._tokens[self._used : self._used + len(flat)] = flat
-        self._count += len(encoded)
+        self._count += len(segments)
         self._used += len(flat)
         return numbers
 
@@ -202,15 +202,8 @@ class SegmentEncoder:
         self._tokens = np.zeros(1 << 12, dtype=np.int32)
 
 
-def _different(memory: bytes, starts: Numbers, sizes: Numbers) -> tuple[list[bytes], Numbers, Numbers]:
-    """The different segments among some: their bytes, which of them each is, and the position of one of each."""
-    seen: dict[bytes, int] = {}
-    ends = (starts + sizes).tolist()
-    segments = (memory[start:end] for start, end in zip(starts.tolist(), ends, strict=True))
-    which = np.fromiter((seen.setdefault(one, len(seen)) for one in segments), dtype=np.int64, count=len(starts))
-    one_of_each = np.empty(len(seen), dtype=np.int64)
-    one_of_each[which] = np.arange(len(which))
-    return list(seen), which, one_of_each
+def _bytes_of(memory: bytes, starts: Numbers, sizes: Numbers) -> list[bytes]:
+    return [memory[start:stop] for start, stop in zip(starts.tolist(), (starts + sizes).tolist(), strict=True)]
 
 
 def _with_room(array: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:

@@ -42,7 +42,9 @@ class TiktokenTokenizer:
         self.added_tokens: dict[str, bool] = {}
         self.fingerprint = _fingerprint(encoding)
         cuts = cuts_of_pattern(encoding._pat_str)
-        self._segments = SegmentEncoder(self._encode_whole, cuts) if cuts else None
+        sizes = np.zeros(encoding.n_vocab, dtype=np.int64)
+        sizes[list(encoding._mergeable_ranks.values())] = [len(token) for token in encoding._mergeable_ranks]
+        self._segments = SegmentEncoder(self._encode_whole, cuts, sizes) if cuts else None
         self.reversible = is_reversible(self.encode_batch, self.decode)
 
     def __reduce__(self) -> tuple[type[TiktokenTokenizer], tuple[Encoding, str]]:
