@@ -121,7 +121,7 @@ def test_all_short_texts_of_every_kind_of_character(tokenize):
     assert listed(texts, tokenize) == expected(texts)
 
 
-@pytest.mark.parametrize("part", ["normalizer", "pre_tokenizer", "added token"])
+@pytest.mark.parametrize("part", ["normalizer", "pre_tokenizer", "added token", "added word"])
 def test_what_is_not_like_bert_is_not_cut(part):
     tokenizer = bert_tokenizer()
     if part == "normalizer":
@@ -129,7 +129,8 @@ def test_what_is_not_like_bert_is_not_cut(part):
     elif part == "pre_tokenizer":
         tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     else:
-        tokenizer.add_tokens([AddedToken("a b", normalized=True)])
+        text, normalised = ("a b", True) if part == "added token" else ("word", False)
+        tokenizer.add_tokens([AddedToken(text, normalized=normalised)])
     assert wordpiece._in_parts(tokenizer) is None
 
 

@@ -114,7 +114,8 @@ def _in_parts(tokenizer: Any) -> FlatTokenizer | None:
     added = data["added_tokens"]
     if any(token[way] for token in added for way in ("normalized", "single_word", "lstrip", "rstrip")):
         return None
-
+    if any(_PLAIN.fullmatch(token["content"]) for token in added):  # it could be within a part
+        return None
     plain = _plain_part(data["model"], data["normalizer"]["lowercase"])
 
     def encode(texts: list[str]) -> list[list[int]]:
