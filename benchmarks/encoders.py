@@ -13,12 +13,15 @@ import argparse
 import os
 import platform
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
+from markdown import write_table
 
 from nextlong.chunking import is_blank, make_chunker
 from nextlong.config import ChunkingConfig, CorpusConfig, EncoderConfig
@@ -28,7 +31,19 @@ from nextlong.embedding.vectors import to_unit_float16
 from nextlong.records import Document
 
 REFERENCE = "minilm"
-ENCODERS = ("lsa", "static", REFERENCE)
+# What an encoder is measured without. A row of the table is an encoder, or one in a slower way or with less precision.
+FULL_PRECISION = ("nextlong.embedding.minilm.bfloat16_session",)
+ENCODERS = {
+    "lsa": ("lsa", ()),
+    "static": ("static", ()),
+    "static, without nanotoken": ("static", ("nextlong.embedding.wordpiece._nanotokenizer",)),
+    "static, with tokenizers alone": (
+        "static",
+        ("nextlong.embedding.wordpiece._nanotokenizer", "nextlong.embedding.wordpiece._in_parts"),
+    ),
+    "minilm, in bfloat16": ("minilm", ()),
+    REFERENCE: ("minilm", FULL_PRECISION),
+}
 CHUNKS_PER_DOCUMENT = 4
 FIT_CHUNKS_PER_CORPUS = 3000
 NEIGHBOURS = 10
@@ -54,11 +69,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("corpora", nargs="+")
     parser.add_argument("--chunks", type=int, default=1500, help="in all")
-    parser.add_argument("--encoders", nargs="+", default=list(ENCODERS), help=f"{REFERENCE} is always among them")
+    parser.add_argument(
+        "--encoders", nargs="+", default=list(ENCODERS), help=f"{REFERENCE}, in full precision, is always one"
+    )
     parser.add_argument("--out", type=Path, help="a Markdown file; its table is replaced, the text around it kept")
     options = parser.parse_args()
     # Processor time of one thread is the same on a busy machine; of two that wait for each other it is not.
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = "1"
     texts: list[str] = []
     documents: list[str] = []
     others: list[str] = []
@@ -70,7 +87,7 @@ def main() -> None:
     if options.out is None:
         print(table)
     else:
-        write(options.out, table)
+        write_table(options.out, "encoders.py", table)
 
 
 def sample(corpus: str, wanted: int, texts: list[str], documents: list[str], others: list[str]) -> None:
@@ -99,8 +116,11 @@ def measure(name: str, texts: list[str], others: list[str]) -> Measured:
 
     Loading, distilling and fitting are not timed.
     """
-    config = EncoderConfig(name=name)
-    with TemporaryDirectory() as folder:
+    kind, without = ENCODERS[name]
+    config = EncoderConfig(name=kind)
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        for way in without:
+            stack.enter_context(patch(way, lambda *_: None))
         fitted = None
         if needs_fit(config):
             fitted = Path(folder) / "fitted"
@@ -132,8 +152,9 @@ def report(runs: list[Measured], texts: list[str], documents: list[str], corpora
         pairs = zip(run.nearest, reference.nearest, strict=True)
         overlap = np.mean([len(set(mine) & set(theirs)) / NEIGHBOURS for mine, theirs in pairs])
         copies = np.mean([jaccard(shingles[i], shingles[j]) >= NEAR_COPY_JACCARD for i, j in enumerate(run.nearest[:, 0])])
+        name, comma, way = run.name.partition(",")
         lines.append(
-            f"| `{run.name}` | {run.dimensions} "
+            f"| `{name}`{comma}{way} | {run.dimensions} "
             f"| {len(texts) / run.cpu_seconds:,.0f} | {reference.cpu_seconds / run.cpu_seconds:,.0f} "
             f"| {overlap:.2f} | {same[:, 0].mean():.3f} "
             f"| {same.any(axis=1).mean():.3f} | {copies:.1%} |"
@@ -167,16 +188,6 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def write(path: Path, table: str) -> None:
-    """Put the table between its marks in a file, or make the file."""
-    begin, end = "<!-- table: benchmarks/encoders.py -->", "<!-- end of table -->"
-    text = path.read_text(encoding="utf-8") if path.exists() else f"# Encoders\n\n{begin}\n{end}\n"
-    before, _, rest = text.partition(begin)
-    after = rest.partition(end)[2]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

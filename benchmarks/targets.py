@@ -27,6 +27,7 @@ import numpy
 import pyarrow
 import tokenizers
 import zstandard
+from markdown import write_table
 from measures.figures import Bench, Figure
 from pipeline import machine, trained_tokenizer
 
@@ -39,7 +40,6 @@ HERE = Path(__file__).parent
 AREAS = ("overhead", "memory", "growth", "search", "composing")
 SMOKE_DOCUMENTS = 400
 SMOKE_VOCABULARY = 2048
-BEGIN, END = "<!-- table: benchmarks/targets.py -->", "<!-- end of table -->"
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def main() -> None:
     table = report(figures, options)
     print(table)
     if options.table:
-        write_between(options.table, table)
+        write_table(options.table, "targets.py", table)
 
 
 def measure_all(options: argparse.Namespace, areas: Sequence[str], out: Path) -> list[Figure]:
@@ -133,13 +133,6 @@ def _number(value: float) -> str:
 
 def _unit(figure: Figure) -> str:
     return f" {figure.unit}" if figure.unit else ""
-
-
-def write_between(path: Path, table: str) -> None:
-    """Put the table between its marks in a file, or make the file."""
-    text = path.read_text(encoding="utf-8") if path.exists() else f"# Targets, measured\n\n{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":
