@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from nextlong.mining import copies
 from nextlong.mining.copies import (
     PERMUTATIONS,
     estimated_jaccard,
@@ -53,13 +54,32 @@ def test_copies_up_to_white_space_have_the_same_key_and_others_have_not():
     assert fold_keys(["a b", "a  b"]).tolist() == [fold_key("a b")] * 2
 
 
+def test_words_are_what_split_gives(monkeypatch):
+    """All white space of Unicode, controls, half surrogates, long words; in blocks of any size."""
+    spaces = [chr(code) for code in range(0x3100) if chr(code).isspace()]
+    parts = ["a", "bc", "x" * 8, "y" * 63, "z" * 64, "z" * 65, "w" * 300, "é", "中文", "\ud800", "\x00", "\u200b", *spaces]
+    draw = random.Random(8)
+    texts = ["".join(draw.choice(parts) for _ in range(draw.randrange(40))) for _ in range(600)] + ["", " ", "\x1c"]
+    plain = [" ".join(text.split()) for text in texts]
+    keys, matrix = fingerprints(texts)
+    for block in (1, 7, 1 << 17):
+        monkeypatch.setattr(copies, "_BLOCK_BYTES", block)
+        assert np.array_equal(fold_keys(plain), keys) and np.array_equal(signatures(plain), matrix)
+    assert len(set(keys.tolist())) == len(set(plain))
+
+
+def test_words_that_differ_in_one_byte_differ():
+    words = [("a" * size)[:place] + "b" + "a" * (size - place - 1) for size in range(1, 70) for place in range(size)]
+    assert len(set(fold_keys([*words, *("a" * size for size in range(70))]).tolist())) == len(words) + 70
+
+
 def test_keys_and_signatures_are_the_same_on_every_machine():
-    assert fold_key(" a\tb \n") == 0x8044F8A624582C4C
+    assert fold_key(" a\tb \n") == 0xCAD3452B483D26D5
     assert signatures(["the quick brown fox jumps over the lazy dog"])[0, :4].tolist() == [
-        3867016757,
-        1073829763,
-        1222235320,
-        3867016757,
+        3916489108,
+        3935310114,
+        3935310114,
+        2640261311,
     ]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ import xxhash
 
 Keys = npt.NDArray[np.uint64]
 Signatures = npt.NDArray[np.uint32]
+Amounts = npt.NDArray[np.int64]
 # What is stored may hold only the low bits of each number.
 StoredSignatures = Signatures | npt.NDArray[np.uint16]
 
@@ -27,8 +27,8 @@ PERMUTATIONS = 128
 # Signatures are stored in pools: another seed makes them incomparable.
 SEED = 0x4E457874
 
-# Texts whose words are hashed together: enough to share the cost of the vectorised steps, some MB of words.
-_TEXT_BLOCK = 256
+# Bytes whose words are hashed together: their arrays, of eight bytes a byte, stay in the second-level cache.
+_BLOCK_BYTES = 1 << 17
 
 # What a place without a number holds; a number that happens to be the same, one in four thousand million, is none.
 _EMPTY = np.uint32(0xFFFFFFFF)
@@ -43,6 +43,16 @@ def _constants(purpose: str, amount: int) -> Keys:
 
 # One odd factor for each word of a shingle, so that the order of words matters.
 _WORD_FACTORS = _constants("word", SHINGLE_WORDS) | np.uint64(1)
+
+
+# Texts are polynomials of their words at this, modulo 2^64.
+_WORD_BASE = int(_constants("base", 1)[0]) | 1
+# Words of more bytes than this are hashed one by one.
+_LONGEST_WORD = 64
+# The lowest bytes of eight, by how many.
+_LOWEST = np.array([(1 << (8 * count)) - 1 for count in range(9)], dtype=np.uint64)
+# White space of ASCII, as str.split knows it.
+_ASCII_SPACES = bytes(ord(" ") if code < 128 and chr(code).isspace() else code for code in range(256))
 
 
 def _donors() -> npt.NDArray[np.int64]:
@@ -60,17 +70,13 @@ def folded(text: str) -> str:
 
 
 def fold_key(text: str) -> int:
-    """A 64-bit hash (xxh3) of the folded text: equal for copies up to white space."""
-    return _key_of(folded(text))
-
-
-def _key_of(folded_text: str) -> int:
-    return xxhash.xxh3_64_intdigest(folded_text.encode("utf-8", "surrogatepass"))
+    """A 64-bit hash of the text's words: equal for copies up to white space."""
+    return int(fold_keys([text])[0])
 
 
 def fold_keys(texts: Sequence[str]) -> Keys:
     """:func:`fold_key` of every text, uint64 of shape ``(n,)``."""
-    return np.fromiter(map(fold_key, texts), dtype=np.uint64, count=len(texts))
+    return _keys(*_words(texts))
 
 
 def signatures(texts: Sequence[str]) -> Signatures:
@@ -91,40 +97,78 @@ def signatures(texts: Sequence[str]) -> Signatures:
 
 def fingerprints(texts: Sequence[str]) -> tuple[Keys, Signatures]:
     """:func:`fold_keys` and :func:`signatures` of the texts, whose words are told apart only once."""
-    keys = np.empty(len(texts), dtype=np.uint64)
-    result = np.empty((len(texts), PERMUTATIONS), dtype=np.uint32)
-    for first in range(0, len(texts), _TEXT_BLOCK):
-        if len(_HASHES) > _WordHashes.LIMIT:
-            _HASHES.clear()
-        words = [text.split() for text in texts[first : first + _TEXT_BLOCK]]
-        last = first + len(words)
-        keys[first:last] = [_key_of(" ".join(each)) for each in words]
-        result[first:last] = _least(words)
+    words, amounts = _words(texts)
+    result = _least(words, amounts)
     _densify(result)
-    return keys, result
+    return _keys(words, amounts), result
 
 
-class _WordHashes(dict[str, int]):
-    """64-bit hashes of words, each computed once: text repeats its words."""
+def _words(texts: Sequence[str]) -> tuple[Keys, Amounts]:
+    """The 64-bit hashes of all words, and how many words each text has."""
+    # Other white space than that of ASCII is several bytes; texts with it, or with anything else of that kind, are folded.
+    parts = [(text if text.isascii() else folded(text)).encode("utf-8", "surrogatepass") for text in texts]
+    content = b" ".join(parts).translate(_ASCII_SPACES)
+    hashes: list[Keys] = []
+    starts: list[Amounts] = []
+    first = 0
+    while first < len(content):
+        space = content.find(b" ", first + _BLOCK_BYTES)
+        last = space if space >= 0 else len(content)
+        block_starts, block_hashes = _word_hashes(content[first:last])
+        starts.append(block_starts + first)
+        hashes.append(block_hashes)
+        first = last
+    ends = np.cumsum([len(part) + 1 for part in parts], dtype=np.int64)
+    before = np.searchsorted(np.concatenate([*starts, np.empty(0, dtype=np.int64)]), ends)
+    return np.concatenate([*hashes, np.empty(0, dtype=np.uint64)]), np.diff(before, prepend=0)
 
-    LIMIT = 1 << 17  # words, some 20 MB
 
-    def __missing__(self, word: str) -> int:
-        value = xxhash.xxh3_64_intdigest(word.encode("utf-8", "surrogatepass"))
-        self[word] = value
-        return value
+def _word_hashes(content: bytes) -> tuple[Amounts, Keys]:
+    """Where the words between spaces start, and their hashes."""
+    codes = np.frombuffer(content, dtype=np.uint8)
+    space = np.ones(len(codes) + 2, dtype=np.bool_)
+    np.equal(codes, ord(" "), out=space[1:-1])
+    borders = np.flatnonzero(space[1:] != space[:-1])
+    starts, ends = borders[::2], borders[1::2]
+    return starts, _hashes(content, starts, ends - starts)
 
 
-_HASHES = _WordHashes()
+def _hashes(content: bytes, starts: Amounts, sizes: Amounts) -> Keys:
+    """The hash of each word, from eight of its bytes after the other."""
+    eights: Keys = np.ndarray((len(content) + 1,), dtype="<u8", buffer=content + bytes(8), strides=(1,))
+    result = sizes.astype(np.uint64)
+    short = sizes <= _LONGEST_WORD
+    for place in np.flatnonzero(~short).tolist():
+        result[place] = xxhash.xxh3_64_intdigest(content[starts[place] : starts[place] + sizes[place]])
+    rows, done = np.flatnonzero(short), 0
+    while len(rows):
+        left = sizes[rows] - done
+        result[rows] = _mixed(result[rows] ^ (eights[starts[rows] + done] & _LOWEST[np.minimum(left, 8)]))
+        rows, done = rows[left > 8], done + 8
+    return result
 
 
-def _least(texts: list[list[str]]) -> Signatures:
+def _keys(words: Keys, amounts: Amounts) -> Keys:
+    """For each text, its words times the powers of the base from 0 on, added up modulo 2^64, and mixed."""
+    powers, inverses = (_powers(base, len(words) + 1) for base in (_WORD_BASE, pow(_WORD_BASE, -1, 1 << 64)))
+    sums = np.zeros(len(words) + 1, dtype=np.uint64)
+    np.cumsum(words * powers[:-1], out=sums[1:])
+    ends = np.cumsum(amounts)
+    starts = ends - amounts
+    return _mixed((sums[ends] - sums[starts]) * inverses[starts])
+
+
+def _powers(base: int, count: int) -> Keys:
+    factors = np.full(count, base, dtype=np.uint64)
+    factors[0] = 1
+    return np.cumprod(factors)
+
+
+def _least(hashes: Keys, amounts: Amounts) -> Signatures:
     """For each text and place, the least number of the text's shingles that belong there."""
-    amounts = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
-    total = int(amounts.sum())
+    total = len(hashes)
     # Padding after the last word lets every word start a window; windows that leave their text are left out below.
-    words = np.zeros(total + SHINGLE_WORDS, dtype=np.uint64)
-    words[:total] = np.fromiter(map(_HASHES.__getitem__, chain.from_iterable(texts)), dtype=np.uint64, count=total)
+    words = np.concatenate([hashes, np.zeros(SHINGLE_WORDS, dtype=np.uint64)])
     sums = np.zeros(total, dtype=np.uint64)
     for place, factor in enumerate(_WORD_FACTORS):
         sums += words[place : place + total] * factor
@@ -133,13 +177,13 @@ def _least(texts: list[list[str]]) -> Signatures:
         start, amount = starts[row], amounts[row]
         sums[start] = (words[start : start + amount] * _WORD_FACTORS[:amount]).sum(dtype=np.uint64)
     shingles = np.minimum(amounts, np.maximum(amounts - SHINGLE_WORDS + 1, 1))
-    rows = np.repeat(np.arange(len(texts)), amounts)
+    rows = np.repeat(np.arange(len(amounts)), amounts)
     within = np.arange(total) - starts[rows] < shingles[rows]
     mixed = _mixed(sums)
-    least = np.full(len(texts) * PERMUTATIONS, _EMPTY, dtype=np.uint32)
+    least = np.full(len(amounts) * PERMUTATIONS, _EMPTY, dtype=np.uint32)
     places = rows * PERMUTATIONS + (mixed >> _PLACE_SHIFT).astype(np.int64)
     np.minimum.at(least, places[within], mixed.astype(np.uint32)[within])
-    return least.reshape(len(texts), PERMUTATIONS)
+    return least.reshape(len(amounts), PERMUTATIONS)
 
 
 def _densify(signatures: Signatures) -> None:

@@ -10,7 +10,7 @@ from nextlong.execution.arrays import load_array
 from nextlong.execution.arrow import open_arrow, strings
 from nextlong.execution.executor import Executor
 from nextlong.execution.progress import Progress, advance
-from nextlong.mining.copies import fold_key
+from nextlong.mining.copies import fold_keys
 from nextlong.pool import layout
 from nextlong.pool.pool import Pool
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, VECTOR_STEP
@@ -87,7 +87,7 @@ def _shard_failures(folder: Path, shard: str) -> list[Failure]:
 def _fingerprint_failures(folder: Path, shard: str, texts: list[str]) -> list[Failure]:
     keys_path, signatures_path = (folder / layout.FINGERPRINTS / f"{shard}.{kind}.npy" for kind in ("keys", "signatures"))
     keys = load_array(keys_path, np.uint64)
-    expected = np.array([fold_key(text) for text in texts], dtype=np.uint64)
+    expected = fold_keys(texts)
     failures = []
     if len(keys) != len(texts):
         failures.append(Failure(str(keys_path), f"{len(keys)} fingerprints for {len(texts)} chunks"))
