@@ -14,7 +14,7 @@ from nextlong.pool import layout
 from nextlong.pool.catalog import save_array
 from nextlong.records import CHUNK_SCHEMA
 
-VERSION = 2
+VERSION = 3
 
 _BATCH = 1024
 
