@@ -8,6 +8,8 @@ from watched import Watched, nextlong_command, watched
 from measures.figures import Bench, Figure
 
 MOST_GROWTH = 1.5
+MOST_MEMORY_GROWTH = 1.2
+GIB = 1 << 30
 LENGTH, TOKENS = "128K", "4M"
 SMOKE_LENGTH, SMOKE_TOKENS = "2K", "8K"
 
@@ -25,7 +27,17 @@ def measure(bench: Bench) -> list[Figure]:
             "at most",
             "×",
             "; ".join(_described(pool, data) for pool, data in zip((large, small), made[::-1], strict=True)),
-        )
+        ),
+        Figure(
+            "memory of making data from ten times the chunks, over one time",
+            made[1].peak_bytes / made[0].peak_bytes,
+            MOST_MEMORY_GROWTH,
+            "at most",
+            "×",
+            f"{large.chunks:,} chunks: {made[1].peak_bytes / GIB:.2f} GiB; {small.chunks:,}: "
+            f"{made[0].peak_bytes / GIB:.2f} GiB; "
+            "all processes, without mapped files; an approximate index of the larger pool, none of the smaller",
+        ),
     ]
 
 

@@ -1,0 +1,142 @@
+"""The constants of `docs/scaling.md`: what a chunk, a query, a sequence and a token take, measured on a pool.
+
+    python benchmarks/scaling_constants.py CORPUS.jsonl.zst --out RUN_FOLDER [--tokenizer FOLDER]
+
+Makes a pool and a dataset in this process, one task after the other, and writes `benchmarks/scaling.json`. Seconds are of
+processor time, all threads together, so that other work on the machine disturbs them little. The index is divided into
+shards, so that searching is a stage of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline import machine, trained_tokenizer
+from watched import PeakMemory
+
+import nextlong
+from nextlong.config import DatasetConfig, PoolConfig, validated
+from nextlong.dataset.synthesize import synthesize_from
+from nextlong.execution.executor import ANY_WORKER, Needs
+from nextlong.execution.progress import Advance, Quiet, send_progress_to
+from nextlong.execution.tasks import Ledger, Receipt
+from nextlong.index import protocol
+from nextlong.pool.build import build
+from nextlong.sizes import parse_count, parse_length
+
+Result = TypeVar("Result")
+
+CONSTANTS = Path(__file__).parent / "scaling.json"
+POOL_FOLDERS = ("documents", "chunks", "catalog", "fingerprints", "vectors", "receipts")
+DATA_FOLDERS = ("units", "neighbours", "wanted", "sequences", "tokens", "receipts")
+# Vectors of a shard here, so that a pool of more has several, and searching is a stage of its own.
+SHARD_VECTORS = 40_000
+
+
+class ByStage:
+    """Runs tasks in this process, and keeps the processor time and the rows of each stage.
+
+    Attributes:
+        seconds, rows: by stage.
+    """
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.rows: Counter[str] = Counter()
+
+    def map(
+        self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance, needs: Needs = ANY_WORKER
+    ) -> list[Result]:
+        """See :class:`nextlong.execution.executor.Executor`."""
+        send_progress_to(show)
+        results = []
+        for each in arguments:
+            before = time.process_time()
+            results.append(function(*each))
+            if isinstance(receipt := results[-1], Receipt):
+                self.seconds[receipt.stage] += time.process_time() - before
+                self.rows[receipt.stage] += receipt.rows
+        return results
+
+
+def main() -> None:
+    """Measure, and write the constants."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tokenizer", help="a byte-level BPE trained on the corpus when left out")
+    parser.add_argument("--length", type=parse_length, default=parse_length("128K"))
+    parser.add_argument("--tokens", type=parse_count, default=parse_count("16M"))
+    options = parser.parse_args()
+    tokenizer = options.tokenizer or str(trained_tokenizer(str(options.corpus), options.out / "tokenizer"))
+    pool, pool_constants = _pool(options.corpus, options.out / "pool")
+    data_constants = _dataset(pool, options.out / "data", options.length, options.tokens, tokenizer)
+    on = f"{options.corpus.name} on {machine()}, {date.today().isoformat()}; nextlong {nextlong.__version__}"
+    CONSTANTS.write_text(json.dumps({"on": on, **pool_constants, **data_constants}, indent=1) + "\n", encoding="utf-8")
+
+
+def _pool(corpus: Path, folder: Path) -> tuple[nextlong.Pool, dict[str, Any]]:
+    run = ByStage()
+    protocol.SHARD_VECTORS = SHARD_VECTORS
+    sections = {"corpus": {"inputs": (str(corpus),)}, "index": {"kind": "flat"}}
+    with PeakMemory() as memory:
+        pool = build(validated(PoolConfig, sections, "the benchmark"), folder, run, Quiet())
+    found = {
+        "chunks": pool.chunks,
+        "documents": pool.documents,
+        "characters": pool.characters,
+        "dimensions": pool.vectors.dimensions,
+        "encoder": pool.config.encoder.name,
+        "bytes_per_chunk": {name: bytes_in(folder / name) / pool.chunks for name in POOL_FOLDERS},
+        "seconds_per_chunk": {stage: seconds / pool.chunks for stage, seconds in run.seconds.items()},
+        "pool_memory": memory.bytes,
+    }
+    return pool, found
+
+
+def _dataset(pool: nextlong.Pool, folder: Path, length: int, tokens: int, tokenizer: str) -> dict[str, Any]:
+    run = ByStage()
+    keys = {"length": length, "tokens": tokens, "tokenizer": tokenizer}
+    before = time.process_time()
+    with PeakMemory() as memory:
+        synthesize_from(pool, validated(DatasetConfig, keys, "the benchmark"), folder, run, Quiet())
+    whole = time.process_time() - before
+    card = nextlong.load_dataset_card(folder)
+    sequences, made = card["counts"]["sequences"], card["counts"]["tokens"]
+    mined = Ledger(folder).receipts("mine")
+    queries = sum(receipt.info["queried"] for receipt in mined)
+    candidates = bytes_in(folder / "neighbours") / 12
+    stored = next((pool.folder / "tokens").iterdir())
+    return {
+        "length": length,
+        "sequences": sequences,
+        "queries_per_sequence": queries / sequences,
+        "neighbours_per_query": candidates / queries,
+        "chunks_per_sequence": (card["counts"]["meta_chunks"] + card["counts"]["negatives"]) / sequences,
+        "tokenized_per_sequence": run.rows["tokenize"] / sequences,
+        "tokenize_seconds_per_chunk": run.seconds["tokenize"] / run.rows["tokenize"],
+        "bytes_per_tokenized_chunk": bytes_in(stored) / run.rows["tokenize"],
+        "search_seconds_per_query_and_vector": run.seconds["search"] / (queries * pool.chunks),
+        "seconds_per_sequence": {stage: run.seconds[stage] / sequences for stage in ("mine", "compose", "write")},
+        "driver_seconds_per_sequence": (whole - sum(run.seconds.values())) / sequences,
+        "bytes_per_token": {name: bytes_in(folder / name) / made for name in DATA_FOLDERS},
+        "data_memory": memory.bytes,
+    }
+
+
+def bytes_in(folder: Path) -> int:
+    """The sizes of all files below a folder, added up."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    main()
