@@ -9,19 +9,23 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from corpora import GRANULARITY, make_documents, write_corpus
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import nextlong
 from nextlong.dataset import layout, search
+from nextlong.embedding.vectors import to_unit_float16
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import write_batches
 from nextlong.index import protocol
 from nextlong.index.flat import FlatIndex
+from nextlong.index.vectors import VectorShards
 from nextlong.mining.nearest import Ask, Nearest, Parts
 from nextlong.pool.document_vectors import open_document_vectors
 
 LENGTH = 1024
 ROOTS = 14
-SHARDS = 5
+SHARDS = 12
 
 DATASETS = {
     "dense": {},
@@ -92,7 +96,7 @@ def stages(folder):
 @pytest.mark.parametrize("name", DATASETS)
 def test_shards_and_workers_change_no_byte(whole, divided, tokenizer_folder, tmp_path, monkeypatch, name):
     if name == "knn":
-        monkeypatch.setattr(protocol, "SHARD_VECTORS", 70)
+        monkeypatch.setattr(protocol, "SHARD_VECTORS", 27)
     expected = bytes_of(synthesize(whole, tmp_path / "whole", tokenizer_folder, **DATASETS[name]))
     for workers in (1, 2):
         folder = synthesize(divided, tmp_path / f"by {workers}", tokenizer_folder, workers, **DATASETS[name])
@@ -116,7 +120,7 @@ def test_what_asks_no_vectors_needs_no_grid(divided, tokenizer_folder, tmp_path,
 @pytest.mark.parametrize("name", ["dense", "low", "hybrid", "knn"])
 def test_mining_takes_what_the_grid_found(divided, tokenizer_folder, tmp_path, monkeypatch, name):
     """It does not search itself."""
-    monkeypatch.setattr(protocol, "SHARD_VECTORS", 70)
+    monkeypatch.setattr(protocol, "SHARD_VECTORS", 27)
 
     def refused(*arguments):
         raise AssertionError("the whole index was searched")
@@ -180,6 +184,77 @@ def test_a_method_that_does_not_search_leaves_no_parts_of_another(divided, token
     assert list((folder / "search").iterdir())
     synthesize(divided, folder, tokenizer_folder, composition={"method": "standard"}, overwrite=True)
     assert not (folder / "search").exists() and not (folder / "receipts" / "search").exists()
+
+
+def test_deeper_questions_are_answered_by_what_is_there(whole, divided, tokenizer_folder, tmp_path, monkeypatch):
+    """Where filters let too little pass, in mining as in composing, the shards together hold enough."""
+    mining = {"max_score": 0.8}
+    expected = bytes_of(synthesize(whole, tmp_path / "whole", tokenizer_folder, mining=mining))
+    searched = []
+    search_all = FlatIndex.search
+
+    def counted(self, queries, k):
+        searched.append(len(queries))
+        return search_all(self, queries, k)
+
+    monkeypatch.setattr(FlatIndex, "search", counted)
+    folder = synthesize(divided, tmp_path / "data", tokenizer_folder, mining=mining)
+    assert bytes_of(folder) == expected
+    mined = [json.loads(path.read_text()) for path in (folder / "receipts" / "mine").glob("*.json")]
+    first = nextlong.load_dataset_card(folder)["counts"]["meta_chunks"]
+    deeper = sum(receipt["info"]["queried"] for receipt in mined) - first
+    assert deeper > 20
+    assert not searched
+
+
+@pytest.mark.parametrize("moment", ["composing again", "composing on"])
+def test_composing_needs_no_new_search(divided, tokenizer_folder, tmp_path, monkeypatch, moment):
+    """Not even where mining is done, and what was found is there or is not."""
+    whole = synthesize(divided, tmp_path / "whole", tokenizer_folder)
+    folder = tmp_path / "data"
+
+    def stopping(*arguments):
+        raise Stopped
+
+    if moment == "composing on":
+        with monkeypatch.context() as patch, pytest.raises(Stopped):
+            patch.setattr("nextlong.dataset.compose.read_neighbours", stopping)
+            synthesize(divided, folder, tokenizer_folder)
+        assert len(list((folder / "search").iterdir())) == 2 * SHARDS
+    else:
+        synthesize(divided, folder, tokenizer_folder)
+        next((folder / "sequences").iterdir()).unlink()
+    synthesize(divided, folder, tokenizer_folder)
+    assert bytes_of(folder) == bytes_of(whole)
+    assert len(stages(folder)["search"]) == 1
+    assert not (folder / "search").exists()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    distinct=st.integers(1, 200),
+    shards=st.integers(1, 9),
+    depths=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    deeper=st.integers(1, 300),
+    sign=st.sampled_from([1, -1]),
+    seed=st.integers(0, 50),
+)
+def test_a_deeper_answer_is_that_of_a_search(tmp_path_factory, distinct, shards, depths, deeper, sign, seed):
+    folder = tmp_path_factory.mktemp("deeper")
+    generator = np.random.default_rng(seed)
+    numbers = to_unit_float16(generator.standard_normal((distinct, 6)), str)[generator.integers(0, distinct, 240)]
+    np.save(folder / "vectors.npy", numbers)
+    vectors = VectorShards([folder / "vectors.npy"])
+    index = FlatIndex(vectors, shards=shards)
+    asks = [Ask(np.arange(4), depths[0], sign), Ask(np.arange(9, 12), depths[1], sign)]
+    for shard in range(shards):
+        batch = pa.concat_batches([search.found_in(shard, ask, vectors, index) for ask in asks])
+        write_batches(folder / f"{shard}.arrow", batch.schema, [batch])
+    nearest = Nearest(Parts(tuple(folder / f"{shard}.arrow" for shard in range(shards)), 0), asks)
+    for rows in ([1, 10, 3], [0, 1, 2, 3], [11]):
+        ask = Ask(np.array(rows), deeper, sign)
+        for one, other in zip(nearest.find(ask, vectors, index), index.search(ask.queries(vectors), deeper), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_what_does_not_fit_the_question_is_an_error(divided, tmp_path):

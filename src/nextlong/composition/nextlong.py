@@ -18,7 +18,7 @@ from nextlong.index import fusion
 from nextlong.index.protocol import Index
 from nextlong.index.vectors import VectorShards
 from nextlong.mining.filters import OPTIONAL_REASONS, REASONS, Negative, SequenceFilter
-from nextlong.mining.nearest import Ask
+from nextlong.mining.nearest import Ask, rounded_depth
 from nextlong.mining.neighbours import Neighbours, find_neighbours, first_ask, may_hold_more
 from nextlong.mining.retrieval import open_scorer, words_index
 from nextlong.pool.derived import Derived
@@ -32,8 +32,6 @@ _SURPLUS_CHUNKS = 32
 # Where the candidates do not suffice even so, search again this much deeper, until the whole pool has been seen.
 _DEEPER = 4
 
-# Roots searched for in one call: exact search reads all vectors once for all of them.
-_BATCH = 128
 # Candidates held at once, of some 24 bytes.
 _MOST_CANDIDATES = 1 << 22
 
@@ -104,12 +102,15 @@ class Nextlong(Method):
         The forecast runs the selection with these lengths, so that nearly all chunks of the sequences, and hardly any
         others, are tokenised in one go.
         """
-        for roots, depth in self._groups(units):
-            yield from self._searched(roots, depth)
+        by_depth = self._by_depth(units)
+        found = {depth: self._searched(roots, depth) for depth, roots in by_depth.items()}
+        depth_of = {root: depth for depth, roots in by_depth.items() for root in roots}
+        for unit in units:
+            yield next(found[depth_of[int(unit.documents[0])]])
 
     def asks(self, units: Sequence[Unit]) -> Iterator[Ask]:
         """See :class:`~nextlong.composition.method.Method`."""
-        for roots, depth in self._groups(units):
+        for depth, roots in self._by_depth(units).items():
             for some in self._batches(roots, depth):
                 ask = first_ask(self.session.pool(), some, depth, self.session.config.mining)
                 if ask is not None:
@@ -171,11 +172,13 @@ class Nextlong(Method):
         config = self.session.config
         return find_neighbours(self.session.pool(), roots, depth, config.mining, config.seed, self.nearest)
 
-    def _groups(self, units: Sequence[Unit]) -> Iterator[tuple[list[int], int]]:
-        """Roots that are searched for together, and how deep."""
-        for start in range(0, len(units), _BATCH):
-            roots = [int(unit.documents[0]) for unit in units[start : start + _BATCH]]
-            yield roots, max(self._depth(root) for root in roots)
+    def _by_depth(self, units: Sequence[Unit]) -> dict[int, list[int]]:
+        """Roots that are searched for together, by how deep: what is found for one does not depend on the others."""
+        roots: dict[int, list[int]] = {}
+        for unit in units:
+            root = int(unit.documents[0])
+            roots.setdefault(rounded_depth(self._depth(root)), []).append(root)
+        return roots
 
     def _searched(self, roots: list[int], depth: int) -> Iterator[Searched]:
         """What is found for each root, in order; at each depth no more than ``_MOST_CANDIDATES`` are held."""

@@ -17,11 +17,13 @@ from nextlong.composition.session import Session
 from nextlong.composition.tokens import ChunkTokens
 from nextlong.dataset import layout
 from nextlong.dataset.mine import read_neighbours
+from nextlong.dataset.search import answered
 from nextlong.execution.files import atomic
 from nextlong.execution.progress import advance
 from nextlong.execution.tables import read_table
 from nextlong.execution.tasks import Outcome
 from nextlong.mining.filters import REASONS
+from nextlong.mining.nearest import Parts
 from nextlong.records import SEQUENCE_SCHEMA
 
 VERSION = 2
@@ -34,7 +36,12 @@ COUNTED = ("discarded", "meta_chunks", "negatives", "documents", "searched_deepe
 
 
 def compose(
-    session: Session, batch: str, units: list[Unit], first: int, usage_of: tuple[tuple[Path, str], ...] | None
+    session: Session,
+    batch: str,
+    units: list[Unit],
+    first: int,
+    usage_of: tuple[tuple[Path, str], ...] | None,
+    parts: Parts | None,
 ) -> Outcome:
     """Compose the sequences of a batch of units and write ``sequences/<batch>.parquet``.
 
@@ -44,11 +51,12 @@ def compose(
         units: what to compose.
         first: number of the batch's first sequence.
         usage_of: for a method that works in order, the sequence files that come before, each with its checksum; else None.
+        parts: what a grid of tasks has found for the batch, where its candidates do not suffice; None where there was none.
 
     Raises:
         NextlongError: the pool has not enough text for a sequence.
     """
-    method = make_method(session)
+    method = answered(make_method(session), units, parts)
     method.usage = _usage(usage_of) if usage_of is not None else Counter()
     found = (
         read_neighbours(session.folder / layout.NEIGHBOURS / f"{batch}.arrow") if method.SEARCHES else [None] * len(units)

@@ -14,16 +14,17 @@ from nextlong.composition.method import Method, Unit
 from nextlong.composition.registry import make_method
 from nextlong.composition.session import Session
 from nextlong.dataset import layout
+from nextlong.dataset.search import answered
 from nextlong.execution.arrow import open_batches, write_batches
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
-from nextlong.mining.nearest import Nearest, Parts
+from nextlong.mining.nearest import Parts
 from nextlong.mining.neighbours import Neighbours
 from nextlong.pool.catalog import save_array
 from nextlong.pool.pool import Ordinals
 from nextlong.records import NEIGHBOUR_SCHEMA
 
-VERSION = 3
+VERSION = 4
 
 # Candidates that are written together, of 12 bytes each.
 _TOGETHER = 1 << 20
@@ -38,9 +39,7 @@ def mine(session: Session, batch: str, units: list[Unit], parts: Parts | None) -
         units: what to search for.
         parts: what a grid of tasks has found for it; None where there was none.
     """
-    method = make_method(session)
-    if parts is not None:
-        method.nearest = Nearest(parts, list(method.asks(units)))
+    method = answered(make_method(session), units, parts)
     forecasts: list[Ordinals] = []
     files = [session.folder / layout.NEIGHBOURS / f"{batch}.arrow", session.folder / layout.WANTED / f"{batch}.npy"]
     write_batches(files[0], NEIGHBOUR_SCHEMA, _written(_searched(method, units, forecasts)))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
-from nextlong.composition.method import Unit
+from nextlong.composition.method import Method, Unit
 from nextlong.composition.registry import make_method
 from nextlong.composition.session import Session
 from nextlong.config import config_hash
@@ -17,7 +17,7 @@ from nextlong.execution.arrow import write_batches
 from nextlong.execution.progress import advance
 from nextlong.execution.run import Run
 from nextlong.execution.tasks import Outcome, Task
-from nextlong.mining.nearest import Parts, found_in
+from nextlong.mining.nearest import Nearest, Parts, found_in
 from nextlong.records import FOUND_SCHEMA
 
 VERSION = 1
@@ -31,7 +31,7 @@ def search(run: Run, session: Session, batches: dict[str, list[Unit]], undone: s
     """Answer what mining the undone batches will first ask, each shard of the index by tasks of its own.
 
     A file holds 12 bytes for each query and neighbour asked for; so all of them hold 12 × queries × depth × shards bytes
-    until they are merged and removed.
+    until the sequences are composed and they are removed.
 
     Args:
         run: the dataset's.
@@ -41,30 +41,43 @@ def search(run: Run, session: Session, batches: dict[str, list[Unit]], undone: s
         version: a hash of what the answers depend on besides the units.
 
     Returns:
-        Where the answers for each batch are; empty where mining searches the index itself, as in one shard.
+        Where the answers are, for each undone batch and for others as far as theirs are still there; empty where mining
+        searches the index itself, as in one shard.
     """
+    if not batches or not (undone or (session.folder / layout.SEARCH).exists()):
+        return {}
     method = make_method(session)
-    first = next((batches[batch] for batch in batches if batch in undone), [])
-    if next(iter(method.asks(first)), None) is None or (shards := method.searched()[1].shards) == 1:
+    if next(iter(method.asks(next(iter(batches.values())))), None) is None or (shards := method.searched()[1].shards) == 1:
         return {}
     config = config_hash(version, VERSION, shards)
-    tasks: list[Task] = []
+    hashes = {batch: hash_of(units) for batch, units in batches.items()}
+
+    def task(group: Sequence[str], shard: int) -> Task:
+        path, units = _path(session, group[0], shard), [batches[batch] for batch in group]
+        inputs = {batch: hashes[batch] for batch in group}
+        return Task("search", path.stem, search_shard, (session, units, shard, path), config, inputs)
+
+    groups = list(_groups(batches))
+    wanted = [group for group in groups if not undone.isdisjoint(group)]
+    if wanted:
+        # All groups in a shard, then all in the next: what a machine has read of a shard is in its memory for the next task.
+        tasks = [task(group, shard) for shard in range(shards) for group in wanted]
+        run.stage(tasks, "units", shards * sum(len(batches[batch]) for group in wanted for batch in group))
     parts: dict[str, Parts] = {}
-    groups = [group for group in _groups(batches) if not undone.isdisjoint(group)]
-    hashes = {batch: hash_of(batches[batch]) for group in groups for batch in group}
-    # All groups in a shard, then all in the next: what a machine has read of a shard is in its memory for the next task.
-    for shard in range(shards):
-        for group in groups:
-            units = [batches[batch] for batch in group]
-            inputs = {batch: hashes[batch] for batch in group}
-            path = _path(session, group[0], shard)
-            tasks.append(Task("search", path.stem, search_shard, (session, units, shard, path), config, inputs))
     for group in groups:
-        paths = tuple(_path(session, group[0], shard) for shard in range(shards))
-        parts |= {batch: Parts(paths, place) for place, batch in enumerate(group)}
-    found = run.stage(tasks, "units", shards * sum(len(batches[batch]) for group in groups for batch in group))
-    run.require_intact(run.outputs(found, layout.SEARCH))
+        receipts = [receipt for shard in range(shards) if (receipt := run.ledger.receipt(task(group, shard)))]
+        if len(receipts) == shards:
+            run.require_intact(run.outputs(receipts, layout.SEARCH))
+            paths = tuple(_path(session, group[0], shard) for shard in range(shards))
+            parts |= {batch: Parts(paths, place) for place, batch in enumerate(group)}
     return parts
+
+
+def answered(method: Method, units: Sequence[Unit], parts: Parts | None) -> Method:
+    """The method, which has the answers to its first questions about a batch, where a grid of tasks has found them."""
+    if parts is not None:
+        method.nearest = Nearest(parts, list(method.asks(units)))
+    return method
 
 
 def _path(session: Session, group: str, shard: int) -> Path:

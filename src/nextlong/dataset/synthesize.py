@@ -133,6 +133,7 @@ class _Synthesis:
         self.run, self.method, self.session, self.wanted = run, method, session, wanted
         self.fingerprint = config_hash(session.pool_id, tokenizer.fingerprint)
         derived = [[each.name, each.version] for each in self.method.derived()]
+        self.parts: dict[str, Parts] = {}
         self.version = config_hash(self.fingerprint, method_version(session.config), inputs, derived)
 
     def do(self) -> None:
@@ -158,6 +159,7 @@ class _Synthesis:
             mined = self._mine(batches)
             composed = self._compose(batches, mined)
             made = sum(receipt.rows for receipt in composed)
+        self.run.drop("search", layout.SEARCH)
         self.run.clear([planned], layout.UNITS)
         if mined:
             self.run.clear(mined, layout.NEIGHBOURS, layout.WANTED)
@@ -198,7 +200,6 @@ class _Synthesis:
     def _mine(self, batches: dict[str, list[Unit]]) -> list[Receipt]:
         """Search, and put into the token store what the sequences will use."""
         if not self.method.SEARCHES:
-            self.run.drop("search", layout.SEARCH)
             documents = [plan.documents_of(units) for units in batches.values()]
             if documents:
                 self._tokenize(chunks_of(self.session, np.concatenate(documents)))
@@ -211,11 +212,10 @@ class _Synthesis:
             return Task("mine", batch, mine.mine, arguments, version, {"units": plan.hash_of(units)})
 
         undone = {batch for batch in batches if self.run.ledger.receipt(task(batch, None)) is None}
-        parts = search.search(self.run, self.session, batches, undone, self.version)
-        tasks = [task(batch, parts.get(batch)) for batch in batches]
+        self.parts = search.search(self.run, self.session, batches, undone, self.version)
+        tasks = [task(batch, self.parts.get(batch)) for batch in batches]
         needs = Needs(model=True, gpu=True) if self.session.config.mining.scorer else ANY_WORKER
         mined = self.run.stage(tasks, "units", sum(map(len, batches.values())), needs=needs) if tasks else []
-        self.run.drop("search", layout.SEARCH)
         if mined:
             self._tokenize(self._wanted_chunks(mined))
         return mined
@@ -231,7 +231,8 @@ class _Synthesis:
             sequences = sum(unit.sequences for unit in units)
             if self.method.in_order:
                 inputs["before"] = config_hash([check for _, check in before])
-            arguments = (self.session, batch, units, first, before if self.method.in_order else None)
+            usage_of = before if self.method.in_order else None
+            arguments = (self.session, batch, units, first, usage_of, self.parts.get(batch))
             tasks.append(Task("compose", batch, compose.compose, arguments, version, inputs))
             if self.method.in_order:
                 receipts += self.run.stage(tasks[-1:], "sequences", sequences, reads=reads)

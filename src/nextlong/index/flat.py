@@ -43,6 +43,11 @@ class FlatIndex:
         self._ranges = shard_ranges(vectors.count, shards or shards_for(vectors.count))
 
     @property
+    def exact(self) -> bool:
+        """See `protocol.Index`."""
+        return True
+
+    @property
     def shards(self) -> int:
         """See `protocol.Index`."""
         return len(self._ranges)

@@ -110,6 +110,11 @@ class IvfIndex:
         return (load_ivf, (self._path, self.vectors, self.probes, self._threads))
 
     @property
+    def exact(self) -> bool:
+        """See `protocol.Index`."""
+        return False
+
+    @property
     def shards(self) -> int:
         """See `protocol.Index`: one so far."""
         return 1

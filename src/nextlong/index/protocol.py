@@ -49,6 +49,11 @@ class Index(Protocol):
         """How many there are, at least one; together they hold every chunk once."""
         ...
 
+    @property
+    def exact(self) -> bool:
+        """Whether a search never misses a chunk, so that a deeper one finds the same first."""
+        ...
+
     def search_shard(self, shard: int, queries: Float32s, k: int) -> tuple[Float32s, Ordinals]:
         """The k best chunks of each query among those of one shard, else like :meth:`search`.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from nextlong.errors import NextlongError
@@ -56,7 +58,11 @@ class Parts:
 
 
 class Nearest:
-    """Answers questions: from what a grid of tasks has found, where it has, else by a search.
+    """Answers questions: from what a grid of tasks has found, as far as that goes, else by a search.
+
+    The grid has found as many as were asked for in *each* shard, so that a deeper question about the same rows, which comes
+    up where filters let too little pass, mostly needs no other search: what is better than the last that any shard gave is
+    complete. That holds where the index is exact; another looks deeper.
 
     Attributes:
         queried: how many vectors it was asked for.
@@ -71,11 +77,15 @@ class Nearest:
         """
         self.queried = 0
         self._parts = parts
+        # Where the answers begin, by question, and by row and sign with their depth.
         self._starts: dict[tuple[bytes, int, int], int] = {}
+        self._known: dict[tuple[int, int], tuple[int, int]] = {}
         self._rows = 0
         for ask in asks:
             self._starts[ask.key] = self._rows
-            self._rows += len(ask.rows) * ask.depth
+            for row in ask.rows.tolist():
+                self._known[row, ask.sign] = (self._rows, ask.depth)
+                self._rows += ask.depth
 
     def find(self, ask: Ask, vectors: VectorShards, index: Index) -> Found:
         """The nearest for each row of a question, as :meth:`~nextlong.index.protocol.Index.search` gives them.
@@ -84,20 +94,55 @@ class Nearest:
             NextlongError: what was found for this batch is missing or damaged.
         """
         self.queried += len(ask.rows)
-        if self._parts is None or ask.key not in self._starts:
-            return index.search(ask.queries(vectors), ask.depth)
-        return merged(self._read(self._parts, self._starts[ask.key], (len(ask.rows), ask.depth)), ask.depth)
+        if self._parts is not None and ask.key in self._starts:
+            start, shape = self._starts[ask.key], (len(ask.rows), ask.depth)
+            answers = slice(start, start + shape[0] * shape[1])
+            parts = self._read(self._parts)
+            return merged(
+                ((scores[answers].reshape(shape), found[answers].reshape(shape)) for scores, found in parts), ask.depth
+            )
+        if self._parts is not None and index.exact and all((row, ask.sign) in self._known for row in ask.rows.tolist()):
+            return self._deeper(self._parts, ask, vectors, index)
+        return index.search(ask.queries(vectors), ask.depth)
 
-    def _read(self, parts: Parts, start: int, shape: tuple[int, int]) -> Iterator[Found]:
+    def _deeper(self, parts: Parts, ask: Ask, vectors: VectorShards, index: Index) -> Found:
+        """What all shards together hold of the answer; a search for the rows for which that is not enough."""
+        known = [self._known[row, ask.sign] for row in ask.rows.tolist()]
+        shape = (len(known), max(depth for _, depth in known))
+        # Behind the last that a shard gave it may have others, unless that was not as many as were asked for.
+        complete_above = np.full(len(known), -np.inf, dtype=np.float32)
+
+        def answers() -> Iterator[Found]:
+            for scores, ordinals in self._read(parts):
+                found = np.full(shape, -np.inf, dtype=np.float32), np.full(shape, -1, dtype=np.int64)
+                for place, (start, depth) in enumerate(known):
+                    found[0][place, :depth] = scores[start : start + depth]
+                    found[1][place, :depth] = ordinals[start : start + depth]
+                    complete_above[place] = max(complete_above[place], scores[start + depth - 1])
+                yield found
+
+        scores, ordinals = merged(answers(), ask.depth)
+        unsure = np.flatnonzero(~(scores[:, -1] > complete_above) & (complete_above > -np.inf))
+        if len(unsure):
+            rest = Ask(ask.rows[unsure], ask.depth, ask.sign)
+            scores[unsure], ordinals[unsure] = index.search(rest.queries(vectors), ask.depth)
+        return scores, ordinals
+
+    def _read(self, parts: Parts) -> Iterator[Found]:
         for path in parts.paths:
             batches = open_batches(path, FOUND_SCHEMA)
             if len(batches) <= parts.place or len(batches[parts.place]) != self._rows:
                 raise NextlongError(f"{path} is damaged.", "Delete it and run the same command again: only it is remade.")
-            rows = batches[parts.place].slice(start, shape[0] * shape[1])
-            yield rows.column("score").to_numpy().reshape(shape), rows.column("ordinal").to_numpy().reshape(shape)
+            batch = batches[parts.place]
+            yield batch.column("score").to_numpy(), batch.column("ordinal").to_numpy()
 
 
 def found_in(shard: int, ask: Ask, vectors: VectorShards, index: Index) -> pa.RecordBatch:
     """The answer of one shard of an index, as it is kept on disk: ``q * depth`` rows."""
     scores, ordinals = index.search_shard(shard, ask.queries(vectors), ask.depth)
     return pa.record_batch([ordinals.ravel(), scores.ravel()], schema=FOUND_SCHEMA)
+
+
+def rounded_depth(depth: int) -> int:
+    """Rounded up to a power of √2: some depths only, so that questions of about the same depth are asked together."""
+    return math.ceil(2 ** (math.ceil(2 * math.log2(max(1, depth))) / 2))
