@@ -33,6 +33,7 @@ RUN = (
     "docs/trainers.md",
     "docs/footguns.md",
     "docs/object-stores.md",
+    "docs/cluster.md",
 )
 TEXTS = (*RUN, "CONTRIBUTING.md", "CHANGELOG.md")
 

@@ -47,7 +47,7 @@ def locked(folder: Path, wait: bool, say: Callable[[str], None] | None = None) -
         OSError: the folder cannot be written.
     """
     if isinstance(folder, ObjectPath):
-        with _object_lock(folder, wait, say):
+        with _object_lock(folder, wait, say), marked(folder):
             yield
         return
     lock = FileLock(folder / LOCK, timeout=-1 if wait else 0)

@@ -18,6 +18,7 @@ from nextlong.execution import ray_connection
 from nextlong.execution.executor import Needs
 from nextlong.execution.progress import Advance
 from nextlong.execution.ray_worker import Answer, Worker, work
+from nextlong.execution.run_mark import content_of
 from nextlong.execution.tasks import Task
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Calls:
         self._expected = {
             "version": nextlong.__version__,
             "folder": str(Path.cwd()),
-            "shared": None if needs.shared is None else (needs.shared, needs.shared.read_bytes()),
+            "shared": None if needs.shared is None else (needs.shared, content_of(needs.shared) or b""),
             "reports": self._reports,
             "seconds": max(REPORT_SECONDS, shared_by / REPORTS_PER_SECOND),
         }

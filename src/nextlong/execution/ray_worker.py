@@ -15,7 +15,7 @@ import nextlong
 from nextlong.errors import NextlongError
 from nextlong.execution.local import allow_many_open_files
 from nextlong.execution.progress import send_progress_to
-from nextlong.execution.run_mark import work_for
+from nextlong.execution.run_mark import content_of, work_for
 
 # How long a machine may take to see what another one has written: NFS looks anew after 60 seconds at most.
 SEEN_WITHIN_SECONDS = 75.0
@@ -108,14 +108,20 @@ def _prepare(expected: dict[str, Any]) -> None:
             "Install the same version on all machines of the cluster.",
         )
     allow_many_open_files()
-    folder = Path(expected["folder"])
+    _go_to(Path(expected["folder"]), expected["shared"])
+    if expected["shared"] is not None:
+        check_shared(*expected["shared"])
+
+
+def _go_to(folder: Path, shared: tuple[Path, bytes] | None) -> None:
+    """Go to the working directory, to which relative paths are."""
     try:
         if Path.cwd() != folder:
             os.chdir(folder)
     except OSError as error:
-        raise NextlongError(f"{machine()} cannot go to the folder {folder}: {error.strerror}.", _SHARE) from error
-    if expected["shared"] is not None:
-        check_shared(*expected["shared"])
+        if shared is None or not shared[0].is_absolute():
+            raise NextlongError(f"{machine()} cannot go to the folder {folder}: {error.strerror}.", _SHARE) from error
+        os.chdir("/")  # what is named by URLs and whole paths is found without
 
 
 @cache
@@ -127,7 +133,7 @@ def check_shared(path: Path, content: bytes) -> None:
     """
     end = time.monotonic() + SEEN_WITHIN_SECONDS
     # A folder that is not there will not come; a file in one that is may be some seconds behind.
-    while not (path.is_file() and path.read_bytes() == content):
+    while content_of(path) != content:
         if time.monotonic() > end or not path.parent.is_dir():
             raise NextlongError(
                 f"{machine()} does not see the folder {path.parent} that the command works on"

@@ -230,8 +230,8 @@ class Run:
 
 
 def _sharing(folder: Path, needs: Needs) -> Needs:
-    """With workers that see the folder as this process does; an object store is the same for everyone."""
-    return needs if is_stored(folder) else replace(needs, shared=folder / MARK)
+    """With workers that see the folder as this process does, and for as long as this run holds it."""
+    return replace(needs, shared=folder / MARK)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

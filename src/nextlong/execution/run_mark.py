@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nextlong.errors import NextlongError
+from nextlong.execution import object_store
+from nextlong.execution.object_path import ObjectPath
 
 MARK = ".run"
 
@@ -25,16 +27,26 @@ def marked(folder: Path) -> Iterator[None]:
     Raises:
         OSError: the folder cannot be written.
     """
-    mark = folder / MARK
+    mark, content = folder / MARK, uuid.uuid4().hex.encode()
     try:
-        # Into the file that is there, if any: machines of a network file system look at what is in a file when they open
-        # it, but may go on for a while to open one that was replaced.
-        mark.write_text(uuid.uuid4().hex, encoding="ascii")
+        if isinstance(mark, ObjectPath):
+            object_store.write(mark.place, content)
+        else:
+            # Into the file that is there, if any: machines of a network file system look at what is in a file when they
+            # open it, but may go on for a while to open one that was replaced.
+            mark.write_bytes(content)
         yield
     finally:
         # Where it cannot be removed, nothing can be written, of which people hear; and the next run writes it anew.
-        with suppress(OSError):
+        with suppress(OSError, NextlongError):
             mark.unlink(missing_ok=True)
+
+
+def content_of(path: Path) -> bytes | None:
+    """What is in a small file, or object, just now; None if it is not there."""
+    if isinstance(path, ObjectPath):
+        return object_store.read(path.place)
+    return path.read_bytes() if path.is_file() else None
 
 
 def work_for(mark: tuple[Path, bytes] | None) -> None:
@@ -51,5 +63,5 @@ def check_run() -> None:
     """
     if _for is not None:
         path, content = _for
-        if not path.is_file() or path.read_bytes() != content:
+        if content_of(path) != content:
             raise NextlongError(f"The run is over that this process works for in {path.parent}.")

@@ -44,7 +44,7 @@ class Machines:
         """The machine is gone, as when its power is."""
         self._cluster.remove_node(machine, allow_graceful=False)
 
-    def add_apart(self, hidden: Path) -> None:
+    def add_apart(self, hidden: Path, environment: dict[str, str] | None = None) -> None:
         """A machine that does not see what is in a folder."""
         ray = Path(sys.executable).parent / "ray"
         start = f"{ray} start --block --address={self.address} --num-cpus=1 --object-store-memory={_STORE_BYTES}"
@@ -53,6 +53,7 @@ class Machines:
             ["unshare", "--mount", "sh", "-ec", f"mount -t tmpfs tmpfs {hidden}\nexec {start} --disable-usage-stats"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, **(environment or {})},
         )
         wait_until(lambda: self._alive() > before)
 
