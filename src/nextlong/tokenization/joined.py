@@ -26,7 +26,7 @@ _VISIBLE = (LETTER, DIGIT, MARK, APOSTROPHE, SLASH)
 
 
 def encode_joined(
-    encode: Encode, segments: Sequence[bytes], kinds: Sequence[int], token_sizes: npt.NDArray[np.int64]
+    encode: Encode, segments: Sequence[bytes], kinds: Sequence[int], token_sizes: npt.NDArray[np.int64] | None
 ) -> tuple[Tokens, Numbers, Numbers]:
     """The tokens of segments, in an array that may hold others too.
 
@@ -34,7 +34,7 @@ def encode_joined(
         encode: the tokens of each text.
         segments: parts of texts between cuts.
         kinds: of each byte, as ``cuts.kinds`` gives them.
-        token_sizes: the bytes of each token, by its id.
+        token_sizes: the bytes of each token, by its id; None puts nothing together.
 
     Returns:
         Tokens (int32), and for each segment where its own begin and how many they are. If all segments are of 64 bytes or
@@ -44,7 +44,7 @@ def encode_joined(
     close, lines, alone = [], [], []
     for i, segment in enumerate(segments):
         first, last = (kinds[segment[0]], kinds[segment[-1]]) if segment else (0, 0)
-        if len(segment) > _LONGEST or not segment.isascii():
+        if token_sizes is None or len(segment) > _LONGEST or not segment.isascii():
             alone.append(i)
         elif first == SPACE and last in _VISIBLE:
             close.append(i)
@@ -56,7 +56,9 @@ def encode_joined(
     flats: list[Tokens] = [np.empty(0, dtype=np.int32)]
     used = 0
     for rows, between in ((close, b""), (lines, b"\n")):
-        found = _apart(encode, [segments[i] for i in rows], between, token_sizes) if rows else None
+        if token_sizes is None or not rows:
+            continue
+        found = _apart(encode, [segments[i] for i in rows], between, token_sizes)
         if found is None:
             alone += rows
             continue

@@ -48,10 +48,11 @@ class SegmentEncoder:
     Args:
         encode: the tokens of each text.
         cuts: where texts can be cut.
-        token_sizes: the bytes of each token, by its id.
+        token_sizes: the bytes of each token, by its id; None where tokens do not stand for bytes: every segment is then
+            encoded by itself.
     """
 
-    def __init__(self, encode: Encode, cuts: Cuts, token_sizes: npt.NDArray[np.int64]) -> None:
+    def __init__(self, encode: Encode, cuts: Cuts, token_sizes: npt.NDArray[np.int64] | None = None) -> None:
         self._encode = encode
         self._lock = Lock()
         self._token_sizes = token_sizes
