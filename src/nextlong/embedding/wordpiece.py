@@ -126,9 +126,8 @@ def _in_parts(tokenizer: Any) -> FlatTokenizer | None:
             found[place] = encoding.ids
         return [ids for ids in found if ids is not None]
 
-    parts = SegmentEncoder(
-        encode, _WordPieceCuts(lines=True, indents=False, whole=tuple(token["content"] for token in added))
-    )
+    cuts = _WordPieceCuts(lines=True, indents=False, whole=tuple(token["content"] for token in added))
+    parts = SegmentEncoder(encode, cuts, token_sizes=None)  # white space has no tokens
 
     def in_parts(texts: Sequence[str]) -> tuple[Ids, Starts]:
         ids = parts.encode_batch(texts)
