@@ -27,5 +27,10 @@ class NextlongError(Exception):
         return (type(self), (self.message, self.hint))
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether an error is the panic of a library written in Rust, which is no :class:`Exception`."""
+    return type(error).__name__ == "PanicException"
+
+
 class UsageError(NextlongError):
     """The command or configuration asks for something that makes no sense; exit code 2."""

@@ -18,6 +18,7 @@ from nextlong.cli.options import friendly
 from nextlong.cli.synthesize import synthesize
 from nextlong.cli.terminal import FAILED, Command, Group, say_unexpected
 from nextlong.cli.verify import verify
+from nextlong.errors import is_panic
 
 app = typer.Typer(
     name="nextlong",
@@ -58,6 +59,8 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise  # an exit, or an interrupt
         say_unexpected(error)
         sys.exit(FAILED)

@@ -56,7 +56,7 @@ def say(text: str, err: bool = False) -> None:
     typer.echo(printable(redacted(text)), err=err)
 
 
-def say_unexpected(error: Exception) -> None:
+def say_unexpected(error: BaseException) -> None:
     """An error that nobody foresaw, with where it happened, for whoever mends it."""
     say(safe("".join(traceback.format_exception(error)).rstrip()), err=True)
     say("error: this should not happen. Please report it with the lines above; what is finished is kept.", err=True)
@@ -76,6 +76,10 @@ def errors_for_people() -> Iterator[None]:
     except OSError as error:  # the file system's own words, such as a full disk or a missing right
         console.print(f"error: {safe(error)}")
         console.print("  What is finished is kept; run the same command again when this is mended.")
+        raise typer.Exit(FAILED) from error
+    except MemoryError as error:
+        console.print("error: There is not enough memory.")
+        console.print("  Fewer --workers need less. What is finished is kept; run the same command again.")
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:
         console.print("Interrupted. Run the same command again to go on: what is finished is kept.")

@@ -7,12 +7,17 @@ from collections.abc import Iterator
 
 from nextlong.config import CorpusConfig
 from nextlong.corpus.decompression import DamagedFile, blocks_of
-from nextlong.corpus.rows import document_from_row, utf8_problem
+from nextlong.corpus.rows import MOST_DOCUMENT_BYTES, document_from_row, utf8_problem
 from nextlong.corpus.source import Source
 from nextlong.records import Document, Reject
 
 UTF8_BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+
+# A value takes some 60 bytes of memory, and two bytes of JSON; in a short line that is little all the same.
+_LONG_LINE_BYTES = 1 << 23
+_MOST_VALUES = 1 << 23
+_BETWEEN_VALUES = (b",", b"[", b"{")
 
 # What JSON calls white space, less the line feed.
 _JSON_SPACE = b" \t\r"
@@ -21,8 +26,8 @@ _JSON_SPACE = b" \t\r"
 def read_jsonl(source: Source, config: CorpusConfig) -> Iterator[Document | Reject]:
     """The rows of a JSON Lines file, in order; a row is a line, blank lines are counted and passed over.
 
-    Memory is bounded by the longest line. A file that ends early or is damaged gives what stands before the damage,
-    then one reject.
+    Memory is bounded by the longest line, which may have 256 MiB. A file that ends early or is damaged gives what stands
+    before the damage, then one reject.
 
     Raises:
         NextlongError: the file cannot be opened or the storage fails.
@@ -31,6 +36,9 @@ def read_jsonl(source: Source, config: CorpusConfig) -> Iterator[Document | Reje
     try:
         for line in _lines(blocks_of(source.location)):
             row += 1
+            if line is None:
+                yield Reject(row, f"the line has more than {MOST_DOCUMENT_BYTES >> 20} MiB")
+                continue
             if row == 1:
                 if line.startswith(UTF16_BOMS):
                     yield Reject(0, "the file is UTF-16, not UTF-8; convert it, for example with iconv")
@@ -44,22 +52,32 @@ def read_jsonl(source: Source, config: CorpusConfig) -> Iterator[Document | Reje
         yield Reject(row + 1 if row else 0, f"{damage} after row {row:,}; what follows is lost")
 
 
-def _lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Lines without their line feed. A line that is cut by damage is not given: ``blocks`` raises before it ends."""
+def _lines(blocks: Iterator[bytes]) -> Iterator[bytes | None]:
+    """Lines without their line feed; None for one that is too long to be a document's.
+
+    A line that is cut by damage is not given: ``blocks`` raises before it ends.
+    """
     open_line: list[bytes] = []
+    held = 0
     for block in blocks:
         head, *rest = block.split(b"\n")
+        held += len(head)
         open_line.append(head)
+        if held > MOST_DOCUMENT_BYTES:
+            open_line = []
         if rest:
-            yield b"".join(open_line)
-            open_line = [rest.pop()]
+            line, open_line = b"".join(open_line), [rest.pop()]
+            yield None if held > MOST_DOCUMENT_BYTES else line
+            held = len(open_line[0])
             yield from rest
     last = b"".join(open_line)
-    if last:
-        yield last
+    if last or held > MOST_DOCUMENT_BYTES:
+        yield None if held > MOST_DOCUMENT_BYTES else last
 
 
 def _parsed(row: int, line: bytes, config: CorpusConfig) -> Document | Reject:
+    if len(line) > _LONG_LINE_BYTES and sum(map(line.count, _BETWEEN_VALUES)) > _MOST_VALUES:
+        return Reject(row, f"the line has more than {_MOST_VALUES:,} values")
     try:
         # Not json.loads(line): it takes bytes with NULs for UTF-16 or UTF-32.
         values = json.loads(line.decode("utf-8"))

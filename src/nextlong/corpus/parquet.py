@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,6 +15,8 @@ from nextlong.records import Document, Reject
 
 # Bounds memory: documents of web corpora are some kilobytes, books some megabytes.
 ROWS_PER_BATCH = 128
+# Fewer rows are read at once where these would be more, on average.
+_BATCH_BYTES = 1 << 26
 
 # Read column chunks in pieces of this size and not whole: a row group may hold gigabytes of text.
 READ_BUFFER_BYTES = 1 << 20
@@ -36,7 +39,7 @@ def read_parquet(source: Source, config: CorpusConfig) -> Iterator[Document | Re
             columns = needed_columns(table.schema_arrow, source.name, config)
             # Group by group: a batch over two groups would be lost with the second, and its good rows with it.
             for group in range(table.num_row_groups):
-                for batch in table.iter_batches(ROWS_PER_BATCH, row_groups=[group], columns=columns):
+                for batch in table.iter_batches(_rows_at_once(table, group), row_groups=[group], columns=columns):
                     yield from documents_of_batch(batch, row, config)
                     row += batch.num_rows
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # names of columns may be no text
@@ -51,6 +54,13 @@ def read_parquet(source: Source, config: CorpusConfig) -> Iterator[Document | Re
             raise
         except Exception as error:  # Arrow lets the exceptions of every fsspec backend through
             raise reading_error(source.location, error) from None
+
+
+def _rows_at_once(table: Any, group: int) -> int:
+    """How many rows of a group to read at once, by the size that the file gives for it."""
+    metadata = table.metadata.row_group(group)
+    size = max(1, metadata.total_byte_size // max(1, metadata.num_rows))
+    return int(max(1, min(ROWS_PER_BATCH, _BATCH_BYTES // size)))
 
 
 def needed_columns(schema: pa.Schema, source_name: str, config: CorpusConfig) -> list[str]:

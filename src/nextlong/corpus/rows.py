@@ -11,6 +11,12 @@ from nextlong.records import Document, Reject
 
 DEFAULT_ID_COLUMN = "id"
 
+# What one document may have, as bytes of its line or file: 50 million characters of any script. More is no document, and a
+# few KiB of compressed zeros can be any number of GiB.
+MOST_DOCUMENT_BYTES = 1 << 28
+# An id stands beside every chunk that is used.
+MOST_CHARACTERS_OF_AN_ID = 4096
+
 # A hostile row may have thousands of keys of any length; a reason stays readable.
 MOST_COLUMNS_LISTED = 20
 MOST_CHARACTERS_OF_A_COLUMN = 40
@@ -96,11 +102,13 @@ def _text(value: object) -> tuple[str, str]:
 
 def _id(value: object) -> tuple[str, str]:
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value), ""
+        value = str(value)
     if value is not None and not isinstance(value, str | bytes):
         return "", f"is {_kind(value)}, not a string or an integer"
     identifier, problem = _text(value)
     problem = problem or blank_problem(identifier)
+    if len(identifier) > MOST_CHARACTERS_OF_AN_ID:
+        problem = f"has {len(identifier):,} characters, more than {MOST_CHARACTERS_OF_AN_ID:,}"
     return ("", problem) if problem else (identifier, "")
 
 

@@ -40,16 +40,27 @@ class Place(NamedTuple):
     @property
     def mirrored(self) -> Path:
         """The file of this machine that may hold a copy."""
-        return mirror_folder() / self.protocol / self.key
+        return mirror_folder() / self.protocol / self._inside
 
     @property
     def _mark(self) -> Path:
-        return cache_folder().absolute() / "marks" / self.protocol / self.key
+        return cache_folder().absolute() / "marks" / self.protocol / self._inside
+
+    @property
+    def _inside(self) -> str:
+        if not _stays_inside(self.key):
+            raise NextlongError(f"{self.protocol}://{self.key} cannot be kept on this machine.", "Remove it, or rename it.")
+        return self.key
 
 
 def mirror_folder() -> Path:
     """Where the copies are, by protocol, bucket and key: in the user's cache."""
     return cache_folder().absolute() / "objects"
+
+
+def _stays_inside(key: str) -> bool:
+    """Whether a key, which in a store is any text, is a path that leads to no other folder."""
+    return "\0" not in key and not {"", ".", ".."}.intersection(key.split("/"))
 
 
 def look(place: Place) -> Info | None:
@@ -78,7 +89,9 @@ def looked_over(place: Place) -> Iterator[None]:
     Inside, nothing may write to the folder.
     """
     with explained(place):
-        found = _store(place.protocol).find(place.key, detail=True)
+        everything = _store(place.protocol).find(place.key, detail=True)
+    # Whoever may write to the bucket may have put there what none of ours is called.
+    found = {key: info for key, info in everything.items() if _stays_inside(key)}
     receipts = {key: info for key, info in found.items() if key.endswith(".json")}
     _fetch_together(place.protocol, {key: info for key, info in receipts.items() if not _is_recent(place, key, info)})
     _seen.place, _seen.objects = place, found
@@ -203,7 +216,8 @@ def names_in(place: Place) -> list[str]:
             entries = _store(place.protocol).ls(place.key, detail=False)
         except FileNotFoundError:
             return []
-    return sorted({entry.rstrip("/").rpartition("/")[2] for entry in entries if entry.strip("/") != place.key})
+    names = {entry.rstrip("/").rpartition("/")[2] for entry in entries if entry.strip("/") != place.key}
+    return sorted(name for name in names if _stays_inside(name))
 
 
 def remove(place: Place) -> bool:

@@ -31,6 +31,10 @@ rows = load_dataset("json", data_files="{folder}/tokens/*.jsonl.zst", split="tra
 print(rows[0]["text"][:1000])"""
 
 
+# A line of 2M tokens and their spans has some 30 MB; what has more is none of ours.
+_LONGEST_LINE = 1 << 28
+
+
 def write(paths: Sequence[Path], rows: Rows) -> dict[str, Any]:
     """See :class:`~nextlong.formats.protocol.Format`."""
     with paths[0].open("wb") as raw, zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as sink:
@@ -45,12 +49,13 @@ def read(path: Path, first: int = 0) -> Iterator[WrittenRow]:
     number = first
     try:
         with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as source:
-            for line in islice(io.TextIOWrapper(source, encoding="utf-8", newline="\n"), first, None):
+            text = io.TextIOWrapper(source, encoding="utf-8", newline="\n")
+            for line in islice(iter(lambda: text.readline(_LONGEST_LINE), ""), first, None):
                 row = json.loads(line)
                 read = WrittenRow(row["text"], row["id"], None, row["spans"])
                 number += 1
                 yield read
-    except (zstandard.ZstdError, ValueError, KeyError, TypeError) as error:
+    except (zstandard.ZstdError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise NextlongError(
             f"{path}, line {number + 1}, cannot be read: {error}.", "It is damaged: run the command that made it again."
         ) from error

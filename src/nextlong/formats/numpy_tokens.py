@@ -63,6 +63,7 @@ _NAMES = {f"tokens.{dtype}.csv".encode(): dtype for dtype in DTYPES}
 _GZIP_HEADER = b"\x1f\x8b\x08\x08\x00\x00\x00\x00\x02\xff"
 
 _COLUMN_COUNT = 5
+_LONGEST_LINE = 1 << 16
 _REMAKE = "Delete it and run the command that made its folder again."
 
 
@@ -198,7 +199,9 @@ def _lines(path: Path) -> Iterator[_Sequence]:
     end = 0
     try:
         with gzip.open(offsets, "rt", encoding="utf-8", newline="") as lines:
-            for number, fields in enumerate(csv.reader(lines, strict=True)):
+            # A line that is longer than any of ours comes in parts, which then are none.
+            parts = iter(lambda: lines.readline(_LONGEST_LINE), "")
+            for number, fields in enumerate(csv.reader(parts, strict=True)):
                 if len(fields) != _COLUMN_COUNT:
                     raise ValueError(f"line {number + 1} has {len(fields)} columns, not {_COLUMN_COUNT}")
                 line = _Sequence(int(fields[0]), int(fields[1]), fields[2], fields[3], int(fields[4]))

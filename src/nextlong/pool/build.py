@@ -82,7 +82,9 @@ def _shown(config: dict[str, Any]) -> dict[str, Any]:
 def _ingest(run: Run, config: PoolConfig, sources: Sequence[Source], strict: bool, encoder: Encoder | None) -> list[Receipt]:
     corpus = config.corpus.model_copy(update={"inputs": ()})  # each task has its own source
     counts_with = load_tokenizer(config.chunking.tokenizer).fingerprint if config.chunking.tokenizer else None
-    version = config_hash(corpus, config.chunking, counts_with, ingest.VERSION, layout.SHARD_CHARACTERS)
+    version = config_hash(
+        corpus, config.chunking, counts_with, ingest.VERSION, layout.SHARD_CHARACTERS, layout.SHARD_DOCUMENTS
+    )
     this_run = uuid4().hex
     tasks = [
         Task(

@@ -25,12 +25,15 @@ from nextlong.execution.tasks import Outcome
 from nextlong.pool import layout
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, Document, Reject
 
-VERSION = 1  # part of the configuration hash; raise it when the output changes
+VERSION = 2  # part of the configuration hash; raise it when the output changes
 
 _ADVANCE_DOCUMENTS = 200
 _NUMBERS = re.compile(r"\d+")
 # Kinds of reasons counted by themselves; a reason may hold a column's name or a file's.
 _MOST_REASONS = 50
+# Rejected rows of a task that are listed one by one; further ones are counted. A few KiB of compressed line feeds and
+# letters could otherwise fill a disk.
+_MOST_LISTED = 1_000_000
 
 
 @dataclass
@@ -93,7 +96,7 @@ def ingest(
             if pending == _ADVANCE_DOCUMENTS:
                 advance(pending)
                 pending = 0
-            if shard.characters >= layout.SHARD_CHARACTERS:
+            if shard.characters >= layout.SHARD_CHARACTERS or len(shard.documents["id"]) >= layout.SHARD_DOCUMENTS:
                 files += _write(shard, folder, f"{number:05d}-{part:05d}", counts, run)
                 shard, part = _Shard(), part + 1
         if shard.documents["id"]:
@@ -165,15 +168,17 @@ class _Rejects:
 
     def add(self, source: str, reject: Reject) -> None:
         """Write the row down."""
+        self.count += 1
+        kind = _NUMBERS.sub("N", reject.reason.split(":")[0])
+        if kind in self.reasons or len(self.reasons) < _MOST_REASONS:
+            self.reasons[kind] = self.reasons.get(kind, 0) + 1
+        if self.count > _MOST_LISTED:
+            return
         if self._file is None:
             temporary = self._stack.enter_context(atomic(self._path))
             self._file = self._stack.enter_context(temporary.open("w", encoding="utf-8"))
         line = {"source": source, "row": reject.row, "reason": reject.reason}
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self.count += 1
-        kind = _NUMBERS.sub("N", reject.reason.split(":")[0])
-        if kind in self.reasons or len(self.reasons) < _MOST_REASONS:
-            self.reasons[kind] = self.reasons.get(kind, 0) + 1
 
     def files(self) -> list[Path]:
         """What was written."""

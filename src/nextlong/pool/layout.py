@@ -19,5 +19,7 @@ DERIVED = "derived"  # what some methods need, made when first asked for
 # Shards are cut at document borders when they hold this many characters: some 8,000 chunks, which an encoder of any
 # speed does in seconds to minutes, so that a kill loses little and all cores have work.
 SHARD_CHARACTERS = 1 << 24
+# And at so many documents, which while a shard fills take some 500 bytes each, however short they are.
+SHARD_DOCUMENTS = 1 << 17
 # Sources are read together, in one task, as long as they have no more bytes than this: compressed, about a shard.
 SOURCE_GROUP_BYTES = 1 << 22

@@ -14,7 +14,7 @@ from tokenizers import Encoding
 from tokenizers import Tokenizer as Library
 from tokenizers.models import BPE
 
-from nextlong.errors import NextlongError, UsageError
+from nextlong.errors import NextlongError, UsageError, is_panic
 from nextlong.tokenization.cuts import cuts_of_tokenizer
 from nextlong.tokenization.segments import SegmentEncoder
 from nextlong.tokenization.tokenizer import Tokens, is_reversible
@@ -147,7 +147,11 @@ def load_from_folder(folder: Path, name: str, file: str = TOKENIZER_FILE) -> Hug
     bos, eos = _begin_and_end(folder)
     try:
         return HuggingFaceTokenizer(path.read_text(encoding="utf-8"), name, bos, eos)
-    except (OSError, ValueError) as error:
+    except NextlongError:
+        raise
+    except BaseException as error:  # the library raises bare Exception, and panics
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         raise NextlongError(
             f"Cannot load the tokenizer {path}: {error}",
             "Check that the download is complete; a file of a newer format may need `pip install -U tokenizers`.",
