@@ -14,7 +14,7 @@ from nextlong.mining.causal_lm import CausalLMSettings
 
 SOURCE = Path(nextlong.__file__).parent
 
-RAY = tuple(f"execution/ray_{part}.py" for part in ("cluster", "connection", "worker"))
+RAY = tuple(f"execution/{path.name}" for path in sorted((SOURCE / "execution").glob("ray_*.py")))
 
 # Modules that load pickles or run what they are given, and the files that may use them all the same: workers are processes
 # of our own, and get their tasks from us.

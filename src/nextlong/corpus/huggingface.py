@@ -20,6 +20,9 @@ from nextlong.records import Document, Reject
 PREFIX = "hf:"
 DEFAULT_SPLIT = "train"
 
+# The version of `datasets` that runs no scripts any more.
+_WITHOUT_SCRIPTS = 4
+
 _STATE_FILE = "state.json"
 _SPLITS_FILE = "dataset_dict.json"
 
@@ -96,7 +99,7 @@ def read_dataset(source: Source, config: CorpusConfig) -> Iterator[Document | Re
             dataset = datasets.load_from_disk(source.location)
         else:
             dataset = datasets.load_dataset(
-                source.location, source.subset or None, split=source.split, streaming=True, trust_remote_code=False
+                source.location, source.subset or None, split=source.split, streaming=True, **_without_scripts(datasets)
             )
         if dataset.features is None:
             yield from _read_untyped(dataset, source, config)
@@ -126,7 +129,7 @@ def _read_untyped(dataset: Any, source: Source, config: CorpusConfig) -> Iterato
 def _find_by_name(location: str, name: str, subset: str, split: str) -> Source:
     datasets = _datasets()
     try:
-        builder = datasets.load_dataset_builder(location, subset or None, trust_remote_code=False)
+        builder = datasets.load_dataset_builder(location, subset or None, **_without_scripts(datasets))
     except Exception as error:  # the library's loaders and storage raise anything
         hint = "Check the name, the network and whether the dataset needs a login (HF_TOKEN)."
         if "onfig name is missing" in str(error):
@@ -162,6 +165,11 @@ def _no_split(shown: str, split: str, splits: list[str]) -> UsageError:
 def _short(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
+
+
+def _without_scripts(datasets: Any) -> dict[str, bool]:
+    """What keeps a dataset's own script from being run: before version 4 there were such, since then not even the option."""
+    return {"trust_remote_code": False} if int(datasets.__version__.split(".")[0]) < _WITHOUT_SCRIPTS else {}
 
 
 def _datasets() -> Any:
