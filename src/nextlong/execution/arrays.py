@@ -1,7 +1,8 @@
-"""NumPy files that are read back: only numbers of the expected kind, never pickled objects."""
+"""NumPy files: written in blocks, and read back only as numbers of the expected kind, never as pickled objects."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nextlong.errors import NextlongError
+from nextlong.execution.files import atomic
 
 
 def load_array(
@@ -38,3 +40,18 @@ def load_array(
         what = f"{array.dtype} of {array.ndim} dimensions" if isinstance(array, np.ndarray) else "an archive"
         raise NextlongError(f"{path} is damaged: it holds {what}, not {np.dtype(dtype)} of {dimensions}.", hint)
     return array
+
+
+def save_blocks(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...], blocks: Iterable[npt.NDArray[Any]]) -> None:
+    """Write an array as ``.npy``, atomically, block after block along its first axis.
+
+    Args:
+        path: where to write.
+        dtype, shape: of the whole array.
+        blocks: all its rows in order; one block is held at a time.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype=dtype).data)

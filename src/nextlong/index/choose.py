@@ -29,7 +29,7 @@ def choose_kind(config: IndexConfig, count: int) -> Kind:
 
 def open_index(
     kind: Kind,
-    path: Path | None,
+    folder: Path | None,
     vectors: VectorShards,
     report: IvfReport | None = None,
     threads: int | None = None,
@@ -39,20 +39,20 @@ def open_index(
 
     Args:
         kind: as `choose_kind` gave it when the pool was made.
-        path: the file of an ``ivf`` index; not used for ``flat``.
+        folder: where the files of an ``ivf`` index are; not used for ``flat``.
         vectors: the pool's vectors.
-        report: what `build_ivf` returned for that file; not used for ``flat``.
+        report: what building them found out; not used for ``flat``.
         threads: how many threads to use; None is ``OMP_NUM_THREADS``, or all processors.
         shards: into how many shards a ``flat`` index is divided, as it was decided when the pool was made.
 
     Raises:
-        NextlongError: the file or its report is missing, damaged, or made from other vectors.
+        NextlongError: the files or their report are missing, damaged, or made from other vectors.
     """
     if kind == "flat":
         return FlatIndex(vectors, threads, shards)
-    if path is None or report is None:
+    if folder is None or report is None:
         raise NextlongError(
-            f"The pool has an `ivf` index but no {'file' if path is None else 'report'} for it.",
+            f"The pool has an `ivf` index but no {'folder' if folder is None else 'report'} for it.",
             "Run `nextlong index` again: it makes what is missing.",
         )
-    return load_ivf(path, vectors, report.probes, threads)
+    return load_ivf(folder, vectors, report, threads)

@@ -1,9 +1,7 @@
-"""The approximate index for large pools: an inverted file of 8-bit vectors (FAISS IVF-SQ8), memory-mapped."""
+"""The approximate index for large pools: an inverted file of the vectors themselves, list by list, memory-mapped."""
 
 from __future__ import annotations
 
-import os
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,36 +9,22 @@ from typing import Any
 import numpy as np
 
 from nextlong.errors import NextlongError
-from nextlong.index.centroids import assigned, nearest_lists, trained_centroids
-from nextlong.index.flat import FlatIndex
-from nextlong.index.protocol import checked, rescored
-from nextlong.index.recall import recall_at_k, without_self
-from nextlong.index.threads import faiss_threads, thread_count
+from nextlong.execution.arrays import load_array
+from nextlong.index.centroids import nearest_lists
+from nextlong.index.keys import UNIT, unpacked
+from nextlong.index.protocol import checked, merged, shard_ranges
+from nextlong.index.scan import SCANNED_PER_NEIGHBOUR, ListShard, scan
+from nextlong.index.threads import thread_count
 from nextlong.index.vectors import Float32s, Ordinals, VectorShards
+from nextlong.records import VECTOR_STEP
 
-# Recall is measured at this many neighbours: a 128K sequence takes about 130 negatives of ~3 meta-chunks, after filters.
-RECALL_AT = 64
-# Queries of the recall sample: 64,000 neighbours; the standard error of a recall of 0.95 is then about 0.003.
-RECALL_QUERIES = 1000
-# Lists per square root of the pool's size: the classic balance of ranking centroids against scanning lists.
-_LISTS_PER_ROOT = 4
-# More lists make training the longest stage: 16,384 take minutes on two cores, and serve 16.7M chunks at the ratio above.
-_MAX_LISTS = 1 << 14
-# Training vectors per list, FAISS's own minimum; and what the training sample may take in memory.
-_TRAINED_PER_LIST = 40
-_TRAINING_BYTES = 1 << 30
-# Vectors added, and queries searched, at a time; the most candidates of a batch of queries (12 bytes each).
-_ADDED = 1 << 14
-_SEARCHED = 1 << 10
-_CANDIDATES = 1 << 22
-# Candidates fetched before exact scoring: 8-bit scores are off by ~1e-3, which reorders the neighbours near rank k.
-_EXTRA_FACTOR = 1.5
-_EXTRA = 64
-# Vectors that the probed lists must hold for each neighbour asked for.
-_SCANNED_PER_NEIGHBOUR = 4
-_PROBES_GROWTH = 1.2
-# Written after FAISS's data, so that a file cut short is known before FAISS maps it and reads past its end.
-_END_MARK = b"nextlong ivf 1\n"
+# Queries searched for at a time, and the most vectors that their nearest lists must hold together, which bounds memory: some
+# 300 MiB for a batch. Lists are read once for each batch.
+_SEARCHED = 1 << 14
+_LOOKED_INTO = 1 << 24
+
+CENTROIDS = "centroids.npy"
+_MAKE_AGAIN = "Delete the file and run `nextlong index` again: it makes the index anew and keeps the vectors."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +34,11 @@ class IvfReport:
     Attributes:
         count: vectors in the index, N.
         dimensions: their width d.
+        shards: ranges of ordinals with files of their own.
         lists: inverted lists.
-        probes: lists that a search looks into.
         trained_on: vectors that the centroids were trained on.
+        probes: the most lists that a query looks into (unless even they hold too few vectors).
+        margin: how much less than the k-th best vector of its nearest lists the centroid of a further list may score.
         recall: recall at ``recall_at``, measured against exact search (`recall.recall_at_k`).
         recall_target: what was asked for; it is missed only when probing every list is not enough.
         recall_at: neighbours compared per query, the query's own chunk excluded.
@@ -61,9 +47,11 @@ class IvfReport:
 
     count: int
     dimensions: int
+    shards: int
     lists: int
-    probes: int
     trained_on: int
+    probes: int
+    margin: float
     recall: float
     recall_target: float
     recall_at: int
@@ -71,43 +59,46 @@ class IvfReport:
 
 
 class IvfIndex:
-    """Approximate search: lists near the query give candidates, candidates get exact scores.
+    """Approximate search: only the lists near the query are looked into, and what lies in them is ranked exactly.
 
-    Which lists are near is decided exactly, and FAISS scans the lists of one query on one thread, so an answer is the same
-    in any batch, with any number of threads and in any worker. FAISS's 8-bit scores decide only who is a candidate:
-    1.5·k + 64 are fetched. Where more copies of one vector lie at that border, which of them are candidates is fixed by
-    the file (and the processor type), not by their ordinals.
+    A query looks first into its nearest lists, until they hold 4·k vectors of the shard. Of the others of its ``probes``
+    nearest it then looks into those whose centroid scores at least the k-th best vector seen, less ``margin``: a query in a
+    dense region needs few lists, one in a sparse region many. All of this is decided exactly, so an answer is the same in
+    any batch, with any number of threads and in any worker. The deeper the search, the more lists qualify.
 
-    Deep searches reach everything: a query looks into ``probes`` lists, and into as many more as it takes for them to hold
-    4·k vectors. From k = N/4 on that is every list, and k = N returns the whole pool in exact order.
+    Deep searches reach everything: where ``probes`` lists hold fewer than 4·k vectors, a query takes as many more as do.
+    From k = N/4 on that is every list, and k = N returns the whole pool in exact order.
 
     Args:
-        index: a trained FAISS inverted file that holds all of ``vectors``.
-        vectors: the pool's vectors, for exact scores.
-        probes: how many lists a query looks into.
-        path: where the index was loaded from; only an index that has one can go to another process.
+        folder: where the files of the index are, as `build.build_ivf` made them.
+        vectors: the pool's vectors.
+        shards: how many shards the index has.
+        probes, margin: see `IvfReport`.
         threads: how many threads to use; None is ``OMP_NUM_THREADS``, or all processors.
+
+    Raises:
+        NextlongError: a file is missing, damaged, cut short, or made from other vectors.
     """
 
     def __init__(
-        self, index: Any, vectors: VectorShards, probes: int, path: Path | None = None, threads: int | None = None
+        self, folder: Path, vectors: VectorShards, shards: int, probes: int, margin: float, threads: int | None = None
     ) -> None:
-        import faiss
-
         self.vectors = vectors
         self.probes = probes
-        self._index = index
-        self._path = path
+        self.margin = margin
+        self._folder = folder
         self._threads = threads
-        self._busy = threading.Lock()  # FAISS takes the number of probes from the index object
-        quantizer = faiss.downcast_index(index.quantizer)
-        self._centroids = quantizer.reconstruct_n(0, index.nlist).astype(np.float64)
-        self._sizes = np.array([index.invlists.list_size(number) for number in range(index.nlist)], dtype=np.int64)
+        steps = load_array(folder / CENTROIDS, np.int16, 2, hint=_MAKE_AGAIN)
+        if not len(steps) or steps.shape[1] != vectors.dimensions:
+            raise broken(folder / CENTROIDS, f"it has centroids of {steps.shape}, vectors have {vectors.dimensions} dimensions")
+        self._centroids = steps.astype(np.float32)
+        ranges = shard_ranges(vectors.count, shards)
+        self._shards = [_opened(folder, number, within, steps.shape) for number, within in enumerate(ranges)]
+        self._sizes = np.sum([shard.sizes for shard in self._shards], axis=0)
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        if self._path is None:
-            raise TypeError("an index that is not on disk cannot be sent to another process; save it and load it there")
-        return (load_ivf, (self._path, self.vectors, self.probes, self._threads))
+        # A memory map pickles as all its data; a worker opens the files itself instead.
+        return (type(self), (self._folder, self.vectors, self.shards, self.probes, self.margin, self._threads))
 
     @property
     def exact(self) -> bool:
@@ -116,187 +107,84 @@ class IvfIndex:
 
     @property
     def shards(self) -> int:
-        """See `protocol.Index`: one so far."""
-        return 1
+        """See `protocol.Index`."""
+        return len(self._shards)
 
-    def search_shard(self, shard: int, queries: Float32s, k: int) -> tuple[Float32s, Ordinals]:
-        """See `protocol.Index.search_shard`."""
-        return self.search(queries, k)
+    @property
+    def lists(self) -> int:
+        """How many inverted lists there are."""
+        return len(self._centroids)
 
     def search(self, queries: Float32s, k: int) -> tuple[Float32s, Ordinals]:
-        """See `protocol.Index.search`.
+        """See `protocol.Index.search`."""
+        return merged((self.search_shard(shard, queries, k) for shard in range(self.shards)), k)
+
+    def search_shard(self, shard: int, queries: Float32s, k: int) -> tuple[Float32s, Ordinals]:
+        """See `protocol.Index.search_shard`.
 
         Raises:
-            NextlongError: the index file names chunks that the pool does not have.
+            NextlongError: a file of the index names chunks that the shard does not have.
         """
         queries = checked(queries, k, self.vectors.dimensions)
-        fetched = min(self.vectors.count, int(k * _EXTRA_FACTOR) + _EXTRA)
+        part = self._shards[shard]
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         ordinals = np.full((len(queries), k), -1, dtype=np.int64)
+        kept = min(k, len(part.offsets))
+        if not kept:
+            return scores, ordinals
         threads = thread_count(self._threads)
-        batch = max(1, min(_SEARCHED, _CANDIDATES // fetched))
+        wanted = min(self.vectors.count, k * SCANNED_PER_NEIGHBOUR)
+        batch = max(1, min(_SEARCHED, _LOOKED_INTO // wanted))
         for start in range(0, len(queries), batch):
             rows = slice(start, start + batch)
-            candidates = self._candidates(queries[rows], k, fetched, threads)
-            scores[rows], ordinals[rows] = rescored(queries[rows], candidates, self.vectors, k, threads)
+            steps = queries[rows] * np.float32(1 / VECTOR_STEP)
+            lists, near = nearest_lists(steps, self._centroids, self._sizes, self.probes, wanted, threads)
+            keys = scan(part, steps, lists, near, kept, self.margin / UNIT, threads)
+            scores[rows, :kept], offsets = unpacked(keys)
+            if offsets.max(initial=-1) >= len(part.offsets):
+                raise broken(_file(self._folder, shard, "ordinals"), f"it names row {offsets.max()} of {len(part.offsets)}")
+            ordinals[rows, :kept] = np.where(offsets >= 0, offsets + part.first, -1)
         return scores, ordinals
 
-    def _candidates(self, queries: Float32s, k: int, fetched: int, threads: int) -> Ordinals:
-        wanted = min(self.vectors.count, k * _SCANNED_PER_NEIGHBOUR)
-        near = nearest_lists(queries, self._centroids, self._sizes, self.probes, wanted)
-        with self._busy, faiss_threads(threads):
-            self._index.nprobe = near.shape[1]
-            _, candidates = self._index.search_preassigned(queries, fetched, near, None)
-        if candidates.max(initial=-1) >= self.vectors.count:
-            raise _broken(self._path, f"it names chunk {candidates.max()}, the pool has {self.vectors.count}")
-        found: Ordinals = candidates
-        return found
 
-
-def build_ivf(
-    vectors: VectorShards,
-    path: Path,
-    seed: int,
-    recall_target: float,
-    *,
-    lists: int | None = None,
-    threads: int | None = None,
-) -> IvfReport:
-    """Make an index of all vectors, write it to ``path``, and find the number of probes that reaches the recall target.
-
-    The file and the report are the same for the same vectors, seed and target, whatever the number of threads. Memory:
-    the index itself, N·(d + 8) bytes (up to twice that while its lists grow), and at most ~1.5 GiB beside it for training.
-
-    Args:
-        vectors: the pool's vectors.
-        path: where to write; replaced if it is there. Writing is not atomic, that is left to the caller.
-        seed: of the training sample, the first centroids and the recall sample.
-        recall_target: the recall to reach, in (0, 1].
-        lists: inverted lists; None is 4·√N, at most 16,384, and at least 40 vectors a list.
-        threads: how many threads to use; None is ``OMP_NUM_THREADS``, or all processors.
+def load_ivf(folder: Path, vectors: VectorShards, report: IvfReport, threads: int | None = None) -> IvfIndex:
+    """Open an index that was built; its lists stay on disk, memory-mapped, and are shared between processes.
 
     Raises:
-        NextlongError: the pool has no vectors, or the file cannot be written.
+        NextlongError: a file is missing, damaged, cut short, or made from other vectors.
     """
-    if not vectors.count:
-        raise NextlongError("The pool has no vectors to index.", "Look into the pool's rejects/ for the reason.")
-    rng = np.random.default_rng(seed)
-    threads = thread_count(threads)
-    index, trained_on = _filled(vectors, lists or default_lists(vectors.count), rng, threads)
-    _write(index, path)
-    searchable = IvfIndex(index, vectors, probes=1, threads=threads)
-    recall, depth, sample = _calibrate(searchable, index.nlist, recall_target, rng, threads)
-    return IvfReport(
-        count=vectors.count,
-        dimensions=vectors.dimensions,
-        lists=index.nlist,
-        probes=searchable.probes,
-        trained_on=trained_on,
-        recall=recall,
-        recall_target=recall_target,
-        recall_at=depth,
-        recall_sample=sample,
-    )
+    if (report.count, report.dimensions) != (vectors.count, vectors.dimensions):
+        made = f"{report.count} vectors of {report.dimensions} dimensions"
+        raise broken(folder, f"it was made from {made}, the pool has {vectors.count} of {vectors.dimensions}")
+    return IvfIndex(folder, vectors, report.shards, report.probes, report.margin, threads)
 
 
-def load_ivf(path: Path, vectors: VectorShards, probes: int, threads: int | None = None) -> IvfIndex:
-    """Open an index that `build_ivf` wrote; its lists stay on disk, memory-mapped, and are shared between processes.
-
-    Raises:
-        NextlongError: the file is missing, damaged, cut short, or made from other vectors.
-    """
-    import faiss
-
-    try:
-        with path.open("rb") as file:
-            file.seek(-min(path.stat().st_size, len(_END_MARK)), 2)
-            whole = file.read() == _END_MARK
-    except OSError as error:
-        raise _broken(path, str(error)) from error
-    if not whole:
-        raise _broken(path, "it is cut short or is no index")
-    try:
-        index = faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
-    except (RuntimeError, MemoryError) as error:
-        raise _broken(path, str(error)) from error
-    if not isinstance(index, faiss.IndexIVFScalarQuantizer) or index.quantizer.ntotal != index.nlist:
-        raise _broken(path, f"it holds a {type(index).__name__}")
-    if (index.ntotal, index.d) != (vectors.count, vectors.dimensions):
-        made = f"{index.ntotal} vectors of {index.d} dimensions"
-        raise _broken(path, f"it was made from {made}, the pool has {vectors.count} of {vectors.dimensions}")
-    opened = IvfIndex(index, vectors, probes, path, threads)
-    if opened._sizes.sum() != vectors.count:
-        raise _broken(path, f"its lists hold {opened._sizes.sum()} vectors, not {vectors.count}")
-    return opened
+def shard_files(folder: Path, number: int) -> dict[str, Path]:
+    """The files of one shard of an index: of `scan.ListShard` its ``vectors``, ``ordinals`` and ``starts``."""
+    return {name: _file(folder, number, name) for name in ("vectors", "ordinals", "starts")}
 
 
-def default_lists(count: int) -> int:
-    """How many inverted lists a pool of ``count`` chunks gets: 4·√N, at most 16,384, and at least 40 vectors a list."""
-    return max(1, min(int(_LISTS_PER_ROOT * count**0.5), _MAX_LISTS, count // _TRAINED_PER_LIST))
+def _file(folder: Path, number: int, name: str) -> Path:
+    return folder / f"{number:05d}.{name}.npy"
 
 
-def _filled(vectors: VectorShards, lists: int, rng: np.random.Generator, threads: int) -> tuple[Any, int]:
-    """A FAISS index of all vectors, and how many it was trained on."""
-    import faiss
-
-    most = max(lists, _TRAINING_BYTES // (4 * vectors.dimensions))
-    size = min(vectors.count, _TRAINED_PER_LIST * lists, most)
-    sample = vectors.take(np.sort(rng.choice(vectors.count, size, replace=False)))
-    centroids = trained_centroids(sample, lists, rng, threads)
-    quantizer = faiss.IndexFlatIP(vectors.dimensions)
-    quantizer.add(centroids)
-    # Not by residual: then neither training nor coding depends on FAISS's own, inexact assignment.
-    index = faiss.IndexIVFScalarQuantizer(
-        quantizer,
-        vectors.dimensions,
-        len(centroids),
-        faiss.ScalarQuantizer.QT_8bit,
-        faiss.METRIC_INNER_PRODUCT,
-        False,
-    )
-    # The 8-bit codes span the range of each dimension, so its two ends are all that FAISS needs to see.
-    index.train(np.stack([sample.min(axis=0), sample.max(axis=0)]))
-    with faiss_threads(threads):
-        for first, block in vectors.blocks(_ADDED):
-            nearest, _ = assigned(block, centroids, threads)
-            ordinals = np.arange(first, first + len(block), dtype=np.int64)
-            index.add_core(len(block), faiss.swig_ptr(block), faiss.swig_ptr(ordinals), faiss.swig_ptr(nearest))
-    return index, size
+def _opened(folder: Path, number: int, within: range, centroids: tuple[int, ...]) -> ListShard:
+    paths = shard_files(folder, number)
+    steps = load_array(paths["vectors"], np.int16, 2, hint=_MAKE_AGAIN)
+    offsets = load_array(paths["ordinals"], np.uint32, hint=_MAKE_AGAIN)
+    starts = load_array(paths["starts"], np.int64, mapped=False, hint=_MAKE_AGAIN)
+    for path, found, expected in (
+        (paths["vectors"], steps.shape, (len(within), centroids[1])),
+        (paths["ordinals"], offsets.shape, (len(within),)),
+        (paths["starts"], starts.shape, (centroids[0] + 1,)),
+    ):
+        if found != expected:
+            raise broken(path, f"it was made from other vectors: its shape is {found}, not {expected}")
+    if starts[0] != 0 or starts[-1] != len(within) or (np.diff(starts) < 0).any():
+        raise broken(paths["starts"], "its lists do not follow each other")
+    return ListShard(within.start, steps, offsets, starts)
 
 
-def _write(index: Any, path: Path) -> None:
-    import faiss
-
-    index.nprobe = 1
-    try:
-        faiss.write_index(index, os.fspath(path))
-        with path.open("ab") as file:
-            file.write(_END_MARK)
-    except (RuntimeError, OSError) as error:
-        raise NextlongError(f"Cannot write the index {path}: {error}", "Is there space, and may you write there?") from error
-
-
-def _calibrate(
-    searchable: IvfIndex, lists: int, target: float, rng: np.random.Generator, threads: int
-) -> tuple[float, int, int]:
-    """Raise the probes until the recall target is met; returns the recall, its k, and the size of the sample."""
-    vectors = searchable.vectors
-    depth = min(RECALL_AT, vectors.count - 1)
-    own = np.sort(rng.choice(vectors.count, min(RECALL_QUERIES, vectors.count), replace=False))
-    if not depth:
-        return 1.0, 0, len(own)
-    queries = vectors.take(own)
-    exact, _ = without_self(*FlatIndex(vectors, threads).search(queries, depth + 1), own)
-    while True:
-        found, _ = without_self(*searchable.search(queries, depth + 1), own)
-        recall = recall_at_k(found, exact)
-        if recall >= target or searchable.probes >= lists:
-            return recall, depth, len(own)
-        searchable.probes = min(lists, max(searchable.probes + 1, round(searchable.probes * _PROBES_GROWTH)))
-
-
-def _broken(path: Path | None, why: str) -> NextlongError:
-    return NextlongError(
-        f"Cannot use the index {path or 'in memory'}: {why}.",
-        "Delete the file and run `nextlong index` again: it makes the index anew and keeps the vectors.",
-    )
+def broken(path: Path, why: str) -> NextlongError:
+    """The error about an index that cannot be used."""
+    return NextlongError(f"Cannot use the index {path}: {why}.", _MAKE_AGAIN)
