@@ -22,11 +22,13 @@ from nextlong.dataset import layout
 from nextlong.dataset.synthesize import synthesize_from
 from nextlong.execution.local import LocalExecutor
 from nextlong.execution.progress import Quiet
+from nextlong.index import protocol
 from nextlong.pool.build import build
 from nextlong.pool.pool import Pool
 
 WORKERS = (1, 2, 4)
 ROOTS = 12  # in three batches of SHARD_TOKENS
+SHARD_VECTORS = 60  # so that an index has three shards
 
 # For each index the datasets made from its pool, in this order.
 DATASETS = {
@@ -70,6 +72,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     folders = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "SHARD_TOKENS", SHARD_TOKENS)
+        patch.setattr(protocol, "SHARD_VECTORS", SHARD_VECTORS)
         for workers in WORKERS:
             folders[workers] = tmp_path_factory.mktemp(f"workers-{workers}") / "run"
             folders[workers].mkdir()
@@ -99,7 +102,8 @@ def test_there_was_something_to_compare(made):
     paths = contents(made[1])
     for part in ("documents", "chunks", "vectors", "fingerprints", "tokens"):
         assert sum(path.startswith(f"flat-pool/{part}/") for path in paths) >= 5
-    assert sum(path.startswith("ivf-pool/index/") for path in paths) == 1
+    shards = [path for path in paths if path.startswith("ivf-pool/index/") and path.endswith(".vectors.npy")]
+    assert len(shards) == 3
     for dataset in (f"{index}-{name}" for index, names in DATASETS.items() for name in names):
         for part in ("neighbours", "wanted", "sequences", "tokens"):
             assert sum(path.startswith(f"{dataset}/{part}/") for path in paths) >= 3
@@ -109,6 +113,7 @@ def test_there_was_something_to_compare(made):
 def test_the_order_of_datasets_does_not_change_them(made, monkeypatch, tmp_path):
     """What another dataset has put into the pool's token store before must not show."""
     monkeypatch.setattr(layout, "SHARD_TOKENS", SHARD_TOKENS)
+    monkeypatch.setattr(protocol, "SHARD_VECTORS", SHARD_VECTORS)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corpus").symlink_to(made[1] / "corpus", target_is_directory=True)
     (tmp_path / "tokenizer").symlink_to(made[1] / "tokenizer", target_is_directory=True)

@@ -94,7 +94,7 @@ def test_a_changed_option_is_refused_by_name_and_with_both_values(folder):
     [
         (("--granularity", "300"), {"ingest": 3, "catalog": 1, "fingerprint": 3, "fit": 1, "embed": 3, "index": 1}),
         (("--dimensions", "16"), {"fit": 1, "embed": 3, "index": 1}),
-        (("--index", "ivf"), {"index": 1}),
+        (("--index", "ivf"), {"train": 1, "fill": 1, "index": 1}),
     ],
 )
 def test_overwrite_redoes_what_depends_on_the_change_in_a_pool(folder, options, redone):

@@ -16,7 +16,7 @@ from nextlong.index import build, scan
 from nextlong.index.build import build_ivf, default_lists
 from nextlong.index.choose import FLAT_UP_TO, choose_kind, open_index
 from nextlong.index.flat import FlatIndex
-from nextlong.index.ivf import IvfIndex, IvfReport, load_ivf
+from nextlong.index.ivf import IvfIndex, load_ivf
 from nextlong.index.protocol import Index, merged, shard_ranges
 from nextlong.index.recall import recall_at_k, without_self
 
@@ -79,7 +79,7 @@ def test_meets_the_recall_target_on_other_queries(pool, built):
 
 
 def test_a_higher_target_looks_into_more(pool, built, tmp_path):
-    folder, report = built
+    _, report = built
     higher = build_ivf(pool, tmp_path / "higher", seed=3, recall_target=0.99)
     assert higher.recall >= 0.99 and higher.probes > report.probes
     all_of_it = build_ivf(pool, tmp_path / "all", seed=3, recall_target=1.0)
@@ -299,14 +299,15 @@ def test_a_place_that_cannot_be_written_is_named(pool, tmp_path):
 
 def test_open_index_from_a_stored_report(pool, built):
     folder, report = built
-    stored = IvfReport(**json.loads(json.dumps(asdict(report))))
-    assert stored == report
+    stored = json.loads(json.dumps({"kind": "ivf", **asdict(report)}))
     queries = pool.take(np.arange(10))
     same = load_ivf(folder, pool, report).search(queries, 9)
-    np.testing.assert_array_equal(open_index("ivf", folder, pool, stored).search(queries, 9)[1], same[1])
-    assert isinstance(open_index("flat", None, pool), FlatIndex)
-    with pytest.raises(NextlongError, match="no report"):
-        open_index("ivf", folder, pool)
+    assert_same(open_index(stored, folder, pool).search(queries, 9), same)
+    flat = open_index({"kind": "flat", "shards": 3}, folder, pool)
+    assert isinstance(flat, FlatIndex) and flat.shards == 3
+    for damaged in ({"probes": "50"}, {"margin": None}, {"margin": float("nan")}, {"shards": 0}, {"kind": "hnsw"}):
+        with pytest.raises(NextlongError, match="damaged"):
+            open_index({**stored, **damaged}, folder, pool)
 
 
 def test_auto_is_exact_for_small_pools():

@@ -100,7 +100,10 @@ POOL_FILES = (
     "catalog/keys.npy",
     "catalog/repeated.arrow",
     "catalog/shards.json",
-    "index/ivf.faiss",
+    "index/centroids.npy",
+    "index/00000.vectors.npy",
+    "index/00000.ordinals.npy",
+    "index/00000.starts.npy",
     "tokens/*/00000-00000.0000.arrow",
 )
 

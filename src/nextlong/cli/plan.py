@@ -28,6 +28,7 @@ from nextlong.errors import UsageError
 from nextlong.execution.local import default_workers
 from nextlong.execution.object_path import located
 from nextlong.index.choose import choose_kind
+from nextlong.index.protocol import shards_for
 from nextlong.pool.build import grouped
 from nextlong.pool.layout import SHARD_CHARACTERS
 from nextlong.pool.pool import Pool
@@ -77,7 +78,10 @@ def print_pool_plan(
         cell(f"{format_count(chunks)} chunks, {config.encoder.name}, {dimensions} dimensions"),
         format_bytes(vectors),
     )
-    table.add_row("index", "1", kind, format_bytes(chunks * (dimensions + 8) if kind == "ivf" else 0))
+    ivf = kind == "ivf"  # centroids, the shards of the index, recall; of each vector a copy in int16, and its ordinal
+    table.add_row(
+        "index", f"{2 + shards_for(chunks) if ivf else 1:,}", kind, format_bytes(vectors + chunks * 4 if ivf else 0)
+    )
     console.print(table)
     workers = workers or default_workers()
     console.print(

@@ -54,8 +54,9 @@ def _index_line(index: dict[str, Any]) -> str:
     if index["kind"] == "flat":
         return "flat (exact)"
     return (
-        f"ivf, {index['lists']:,} lists, {index['probes']:,} probed: recall@{index['recall_at']} {index['recall']:.3f} "
-        f"(target {index['recall_target']}), measured against exact search on {index['recall_sample']:,} queries"
+        f"ivf, {index['lists']:,} lists, {index['probes']:,} probed at most: recall@{index['recall_at']} "
+        f"{index['recall']:.3f} (target {index['recall_target']}), measured against exact search on "
+        f"{index['recall_sample']:,} queries"
     )
 
 

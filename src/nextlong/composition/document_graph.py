@@ -18,6 +18,7 @@ from nextlong.index.vectors import VectorShards
 from nextlong.pool.catalog import save_array
 from nextlong.pool.derived import Derived, read_from
 from nextlong.pool.document_vectors import document_vectors, open_document_vectors
+from nextlong.pool.indexing import STAGES
 from nextlong.pool.pool import Ordinals, Pool, open_pool
 
 VERSION = 1
@@ -36,7 +37,7 @@ def document_graph(pool: Pool, neighbours: int) -> Derived:
 
 def _graph_tasks(neighbours: int, pool: Pool, folder: Path) -> list[Task]:
     made = Ledger(document_vectors(pool).folder(pool))
-    vectors = config_hash([receipt.checksums() for stage in ("vectors", "index") for receipt in made.receipts(stage)])
+    vectors = config_hash([receipt.checksums() for stage in ("vectors", *STAGES) for receipt in made.receipts(stage)])
     version = config_hash(pool.id, VERSION, neighbours)
     return [
         Task(

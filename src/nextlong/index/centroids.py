@@ -18,8 +18,8 @@ from nextlong.records import VECTOR_STEP
 
 Numbers = npt.NDArray[np.int32]
 
-# Lloyd iterations. On 150,000 × 256 clustered vectors the recall at a given number of probes no longer moves after ten.
-ITERATIONS = 10
+# Lloyd iterations. With ten, in twice the time, a query among 141,708 vectors looks at 4 % fewer for the same recall.
+ITERATIONS = 5
 # Scores held at once by one thread: 2^20 float32 are 4 MiB.
 _SCORES = 1 << 20
 # Scores ranked at once by one thread: 2^18 float32 are 1 MiB, which stays in the processor's cache; but enough rows for
@@ -46,7 +46,7 @@ def trained_centroids(sample: Float32s, lists: int, rng: np.random.Generator, th
 
 
 def assigned(vectors: Float32s, centroids: Float32s, threads: int) -> tuple[Numbers, Float32s]:
-    """The nearest centroid of each vector by inner product, int32 ``(n,)``, of equally near ones the first; and its score."""
+    """The nearest centroid of each vector, int32 ``(n,)``, of equally near ones the first; and their inner products."""
     nearest = np.empty(len(vectors), dtype=np.int32)
     scores = np.empty(len(vectors), dtype=np.float32)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from nextlong.config import IndexConfig
 from nextlong.errors import NextlongError
@@ -27,32 +29,25 @@ def choose_kind(config: IndexConfig, count: int) -> Kind:
     return "flat" if count <= FLAT_UP_TO else "ivf"
 
 
-def open_index(
-    kind: Kind,
-    folder: Path | None,
-    vectors: VectorShards,
-    report: IvfReport | None = None,
-    threads: int | None = None,
-    shards: int = 1,
-) -> Index:
+def open_index(figures: Mapping[str, Any], folder: Path, vectors: VectorShards, threads: int | None = None) -> Index:
     """The index of a pool, ready to search.
 
     Args:
-        kind: as `choose_kind` gave it when the pool was made.
+        figures: what was written down when it was made: ``kind`` and ``shards``, and for ``ivf`` the rest of `IvfReport`.
         folder: where the files of an ``ivf`` index are; not used for ``flat``.
         vectors: the pool's vectors.
-        report: what building them found out; not used for ``flat``.
         threads: how many threads to use; None is ``OMP_NUM_THREADS``, or all processors.
-        shards: into how many shards a ``flat`` index is divided, as it was decided when the pool was made.
 
     Raises:
-        NextlongError: the files or their report are missing, damaged, or made from other vectors.
+        NextlongError: the files or the figures are missing, damaged, or made from other vectors.
     """
-    if kind == "flat":
-        return FlatIndex(vectors, threads, shards)
-    if folder is None or report is None:
+    names = [each.name for each in fields(IvfReport)] if figures["kind"] == "ivf" else ["shards"]
+    wrong = [name for name in names if not isinstance(figures.get(name), int | float) or figures[name] != figures[name]]
+    if wrong or figures["kind"] not in get_args(Kind) or not 1 <= figures["shards"] <= max(1, vectors.count):
         raise NextlongError(
-            f"The pool has an `ivf` index but no {'folder' if folder is None else 'report'} for it.",
+            f"What is written down of the index in {folder} is damaged" + (f": no `{wrong[0]}`." if wrong else "."),
             "Run `nextlong index` again: it makes what is missing.",
         )
-    return load_ivf(folder, vectors, report, threads)
+    if figures["kind"] == "flat":
+        return FlatIndex(vectors, threads, figures["shards"])
+    return load_ivf(folder, vectors, IvfReport(**{name: figures[name] for name in names}), threads)

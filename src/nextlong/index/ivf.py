@@ -90,7 +90,9 @@ class IvfIndex:
         self._threads = threads
         steps = load_array(folder / CENTROIDS, np.int16, 2, hint=_MAKE_AGAIN)
         if not len(steps) or steps.shape[1] != vectors.dimensions:
-            raise broken(folder / CENTROIDS, f"it has centroids of {steps.shape}, vectors have {vectors.dimensions} dimensions")
+            raise broken(
+                folder / CENTROIDS, f"it has centroids of {steps.shape}, vectors have {vectors.dimensions} dimensions"
+            )
         self._centroids = steps.astype(np.float32)
         ranges = shard_ranges(vectors.count, shards)
         self._shards = [_opened(folder, number, within, steps.shape) for number, within in enumerate(ranges)]

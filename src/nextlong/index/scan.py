@@ -20,8 +20,8 @@ from nextlong.index.vectors import Float32s, Ordinals
 
 Result = TypeVar("Result")
 
-# Vectors that the nearest lists of a query must hold for each neighbour asked for, before the k-th best of them says how good
-# the rest must be. With fewer the bar is low and too many pass it; with more, setting it costs more than it saves.
+# Vectors that the nearest lists of a query must hold for each neighbour asked for, before the k-th best of them says how
+# good the rest must be. With fewer the bar is low and too many pass it; with more, setting it costs more than it saves.
 SCANNED_PER_NEIGHBOUR = 4
 # A longer list (of copies) is scanned in parts: so many vectors in float32 are 16 MiB at 1,024 dimensions.
 _SEGMENT = 1 << 12

@@ -68,8 +68,11 @@ def build(
         shards = _shards(ingested)
         fingerprinted = _fingerprint(run, ingested, shards)
         embedded = _embed(run, config, ingested, described, shards, encoder)
-        indexed = _index(run, config, embedded, shards)
-        _write_checksums(run, [*ingested, described, *fingerprinted, *embedded, indexed])
+        rows = tuple(receipt.rows for receipt in embedded)
+        checksums = tuple(checksum for receipt in embedded for checksum in receipt.checksums().values())
+        vectors = indexing.Vectors(folder / layout.VECTORS, tuple(shards), rows, checksums)
+        indexed = indexing.build_index(run, vectors, config.index, run.outputs(embedded, layout.VECTORS))
+        _write_checksums(run, [*ingested, described, *fingerprinted, *embedded, *indexed])
         _describe(run, config, sources, ingested, described, embedded, indexed)
     return Pool(folder)
 
@@ -208,14 +211,6 @@ def _embed_task(
     return Task("embed", shard, embed.embed, arguments, version, inputs)
 
 
-def _index(run: Run, config: PoolConfig, embedded: Sequence[Receipt], shards: Sequence[str]) -> Receipt:
-    vectors = {path: checksum for receipt in embedded for path, checksum in receipt.checksums().items()}
-    version = config_hash(config.index, indexing.VERSION)
-    task = Task("index", "all", indexing.build_index, (run.folder, shards, config.index), version, vectors)
-    files = run.outputs(embedded, layout.VECTORS)
-    return run.stage([task], "vectors", None, owns=(layout.INDEX,), needs=Needs(workers=1), reads=lambda _: files)[0]
-
-
 def _write_checksums(run: Run, receipts: Sequence[Receipt]) -> None:
     """Put the checksums of all that may be read from the pool into one file: there may be very many receipts."""
     files = {path: checksum for receipt in receipts for path, checksum in receipt.checksums().items()}
@@ -232,7 +227,7 @@ def _describe(
     ingested: Sequence[Receipt],
     described: Receipt,
     embedded: Sequence[Receipt],
-    indexed: Receipt,
+    indexed: Sequence[Receipt],
 ) -> None:
     counts = {name: sum(receipt.info[name] for receipt in ingested) for name in _COUNTED}
     counts["largest_chunk"] = max(receipt.info["largest_chunk"] for receipt in ingested)
@@ -246,7 +241,7 @@ def _describe(
     plain = _shown(config.model_dump(mode="json"))
     plain["corpus"]["inputs"] = [source.name for source in sources]  # no credentials, no patterns
     content: dict[str, Any] = {
-        "id": config_hash(made_of, indexed.info, indexed.checksums()),
+        "id": config_hash(made_of, indexed[-1].info, *(receipt.checksums() for receipt in indexed)),
         "chunks_id": config_hash(_chunk_checksums(ingested)),
         "checksums": checksum(run.folder / layout.CHECKSUMS),
         "nextlong": nextlong.__version__,
@@ -255,7 +250,7 @@ def _describe(
         "rejected": dict(sorted(reasons.items())),
         "zero_vectors": [name for receipt in embedded for name in receipt.info["zero_examples"]][:_SHOWN_ZERO_VECTORS],
         "dimensions": embedded[0].info["dimensions"],
-        "index": indexed.info,
+        "index": indexed[-1].info,
     }
     for store in (run.folder / layout.TOKENS).glob("*"):
         if not store.name.startswith(content["chunks_id"]):  # tokens of chunks that are no more

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,27 +12,24 @@ from nextlong.config import IndexConfig, config_hash
 from nextlong.embedding.vectors import to_unit_float16
 from nextlong.errors import NextlongError
 from nextlong.execution.arrays import load_array
-from nextlong.execution.files import atomic, mapping, read_json, write_json
+from nextlong.execution.files import mapping, read_json, write_json
 from nextlong.execution.progress import advance
-from nextlong.execution.tasks import Ledger, Outcome, Task
-from nextlong.index.choose import choose_kind, open_index
-from nextlong.index.ivf import IvfReport, build_ivf
-from nextlong.index.protocol import Index, shards_for
+from nextlong.execution.tasks import Ledger, Outcome, Receipt, Task
+from nextlong.index.choose import open_index
+from nextlong.index.protocol import Index
 from nextlong.index.vectors import VectorShards
 from nextlong.pool import layout
 from nextlong.pool.catalog import save_array
 from nextlong.pool.derived import Derived, read_from
+from nextlong.pool.indexing import Vectors, fill_tasks, index_inputs, measured, train_tasks
 from nextlong.pool.pool import Pool, open_pool
 
-VERSION = 3
-
-# As for the index over chunks: a pool has no other randomness.
-_SEED = 0
+VERSION = 4
 
 
 def document_vectors(pool: Pool) -> Derived:
     """The vectors of a pool's documents, and their index, of the kind that the pool's configuration says."""
-    return Derived("document-vectors", (VERSION,), ((_vector_tasks, "documents"), (_index_tasks, "vectors")))
+    return Derived("document-vectors", (VERSION,), _STEPS)
 
 
 def _vector_tasks(pool: Pool, folder: Path) -> list[Task]:
@@ -58,25 +55,38 @@ def mean_vectors(pool_folder: Path, pool_id: str, shard: int, folder: Path) -> O
     return Outcome([path], len(starts))
 
 
+def _made(pool: Pool, folder: Path) -> Vectors:
+    receipts = {receipt.name: receipt for receipt in Ledger(folder).receipts("vectors")}
+    made = [receipts[shard] for shard in pool.shards]
+    checksums = tuple(checksum for receipt in made for checksum in receipt.checksums().values())
+    return Vectors(folder, tuple(pool.shards), tuple(receipt.rows for receipt in made), checksums)
+
+
+def _train_tasks(pool: Pool, folder: Path) -> list[Task]:
+    return train_tasks(_made(pool, folder), folder / layout.INDEX, pool.config.index)
+
+
+def _fill_tasks(pool: Pool, folder: Path) -> list[Task]:
+    trained = Ledger(folder).receipts("train")
+    return fill_tasks(_made(pool, folder), folder / layout.INDEX, pool.config.index, trained)
+
+
 def _index_tasks(pool: Pool, folder: Path) -> list[Task]:
-    inputs = {
-        receipt.name: checksum for receipt in Ledger(folder).receipts("vectors") for checksum in receipt.checksums().values()
-    }
+    vectors, ledger = _made(pool, folder), Ledger(folder)
+    trained, filled = ledger.receipts("train"), ledger.receipts("fill")
     version = config_hash(pool.config.index, VERSION)
-    return [Task("index", "all", index_documents, (folder, pool.shards, pool.config.index), version, inputs)]
+    arguments = (vectors, folder, pool.config.index, trained)
+    return [Task("index", "all", index_documents, arguments, version, index_inputs(vectors, trained, filled))]
 
 
-def index_documents(folder: Path, shards: list[str], config: IndexConfig) -> Outcome:
-    """Write ``index.json``, and ``ivf.faiss`` where there are many documents."""
-    vectors = _vectors(folder, shards)
-    kind = choose_kind(config, vectors.count)
-    files, report = [folder / "index.json"], None
-    if kind == "ivf":
-        files.append(folder / "ivf.faiss")
-        with atomic(files[1]) as temporary:
-            report = asdict(build_ivf(vectors, temporary, seed=_SEED, recall_target=config.recall_target))
-    write_json(files[0], {"kind": kind, "shards": shards_for(vectors.count), "report": report})
-    return Outcome(files, vectors.count)
+def index_documents(vectors: Vectors, folder: Path, config: IndexConfig, trained: Sequence[Receipt]) -> Outcome:
+    """Write ``index.json``: the figures of the index."""
+    path = folder / "index.json"
+    write_json(path, measured(vectors, folder / layout.INDEX, config, trained))
+    return Outcome([path], vectors.count)
+
+
+_STEPS = ((_vector_tasks, "documents"), (_train_tasks, "vectors"), (_fill_tasks, "vectors"), (_index_tasks, "vectors"))
 
 
 def _vectors(folder: Path, shards: list[str]) -> VectorShards:
@@ -98,6 +108,4 @@ def _opened(folder: Path, shards: tuple[str, ...]) -> tuple[VectorShards, Index]
         vectors = _vectors(folder, list(shards))
         if not path.exists():
             raise NextlongError(f"{path} is missing.")
-        known = mapping(read_json(path), path, "kind", "shards", "report")
-        report = IvfReport(**known["report"]) if known["report"] else None
-        return vectors, open_index(known["kind"], folder / "ivf.faiss", vectors, report, shards=known["shards"])
+        return vectors, open_index(mapping(read_json(path), path, "kind", "shards"), folder / layout.INDEX, vectors)

@@ -20,7 +20,6 @@ from nextlong.execution.intact import require_intact
 from nextlong.execution.object_path import last_change, located
 from nextlong.execution.run import PLAN
 from nextlong.index.choose import open_index
-from nextlong.index.ivf import IvfReport
 from nextlong.index.protocol import Index
 from nextlong.index.vectors import VectorShards
 from nextlong.mining.copies import PERMUTATIONS
@@ -232,11 +231,7 @@ class Pool:
     @cached_property
     def index(self) -> Index:
         """The index over the vectors."""
-        figures = dict(self.description["index"])
-        kind = figures.pop("kind")
-        shards = figures.pop("shards", 1)  # not known of older pools
-        report = IvfReport(**figures) if figures else None
-        return open_index(kind, self.folder / layout.INDEX / "ivf.faiss", self.vectors, report, shards=shards)
+        return open_index(self.description["index"], self.folder / layout.INDEX, self.vectors)
 
     def fold_keys(self, chunks: Ordinals) -> npt.NDArray[np.uint64]:
         """The hash of each chunk's white-space-folded text."""
