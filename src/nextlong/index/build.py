@@ -33,8 +33,8 @@ _TRAINED_PER_LIST = 40
 _TRAINING_BYTES = 1 << 30
 # Vectors put into lists, or written, at a time.
 _BLOCK = 1 << 14
-# Of what recall may fall short of 1, the number of probes takes two thirds, and the margin the rest: many probes cost little,
-# since most queries do not use them.
+# Of what recall may fall short of 1, the number of probes takes two thirds, and the margin the rest: many probes cost
+# little, since most queries do not use them.
 _SHARE_OF_PROBES = 2 / 3
 # Margins are sought between "all probes", as cosines differ by 2 at most, and "next to none", in steps of 3/1024.
 _MARGINS = (-1.0, 2.0)
