@@ -1,7 +1,7 @@
 # make demo      the whole job on a corpus that every Python has
 # make test      the tests, with coverage
 # make readers   environments of the trainers' own readers, so that the tests that need them run
-# make fuzz      every fuzz target for SECONDS=60, guided by coverage (Linux, Python 3.11 or newer)
+# make fuzz      every fuzz target for SECONDS=60, guided by coverage (Linux on x86-64, Python 3.11 to 3.13)
 # make lint      ruff and mypy, as the continuous integration runs them
 #
 # VENV=folder puts the environment elsewhere; PYTHON=python3.12 makes it with that interpreter.
@@ -76,7 +76,7 @@ $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml requirements/minilm.txt req
 	@touch $@ $(VENV)/.installed-demo
 
 $(VENV)/.installed-fuzz: $(VENV)/.installed-dev requirements/fuzz.txt
-	$(PIP) install --no-deps -r requirements/fuzz.txt
+	$(PIP) install --no-deps --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
 # Whole lists of packages, so that none is added or exchanged to meet another's wishes.
