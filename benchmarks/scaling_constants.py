@@ -18,6 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from pipeline import machine, trained_tokenizer
 from watched import PeakMemory
 
@@ -36,6 +37,8 @@ Result = TypeVar("Result")
 CONSTANTS = Path(__file__).parent / "scaling.json"
 POOL_FOLDERS = ("documents", "chunks", "catalog", "fingerprints", "vectors", "receipts")
 DATA_FOLDERS = ("units", "neighbours", "wanted", "sequences", "tokens", "receipts")
+# Queries to the approximate index, at once, as a task of the search grid has them.
+QUERIES = 4_000
 # Vectors of a shard here, so that a pool of more has several, and searching is a stage of its own.
 SHARD_VECTORS = 40_000
 
@@ -80,8 +83,12 @@ def main() -> None:
     tokenizer = options.tokenizer or str(trained_tokenizer(str(options.corpus), options.out / "tokenizer"))
     pool, pool_constants = _pool(options.corpus, options.out / "pool")
     data_constants = _dataset(pool, options.out / "data", options.length, options.tokens, tokenizer)
+    depth = round(data_constants["neighbours_per_query"])
+    index_constants = _approximate(options.corpus, options.out / "pool", depth)
     on = f"{options.corpus.name} on {machine()}, {date.today().isoformat()}; nextlong {nextlong.__version__}"
-    CONSTANTS.write_text(json.dumps({"on": on, **pool_constants, **data_constants}, indent=1) + "\n", encoding="utf-8")
+    CONSTANTS.write_text(
+        json.dumps({"on": on, **pool_constants, **data_constants, **index_constants}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def _pool(corpus: Path, folder: Path) -> tuple[nextlong.Pool, dict[str, Any]]:
@@ -130,6 +137,23 @@ def _dataset(pool: nextlong.Pool, folder: Path, length: int, tokens: int, tokeni
         "driver_seconds_per_sequence": (whole - sum(run.seconds.values())) / sequences,
         "bytes_per_token": {name: bytes_in(folder / name) / made for name in DATA_FOLDERS},
         "data_memory": memory.bytes,
+    }
+
+
+def _approximate(corpus: Path, folder: Path, depth: int) -> dict[str, Any]:
+    """The same pool with an approximate index."""
+    run = ByStage()
+    sections = {"corpus": {"inputs": (str(corpus),)}, "index": {"kind": "ivf"}}
+    pool = build(validated(PoolConfig, sections, "the benchmark"), folder, run, Quiet(), overwrite=True)
+    chosen = np.random.default_rng(0).choice(pool.chunks, QUERIES, replace=False)
+    queries = pool.vectors.take(np.sort(chosen))
+    before = time.process_time()
+    pool.index.search(queries, depth)
+    return {
+        "index_seconds_per_chunk": {stage: seconds / pool.chunks for stage, seconds in run.seconds.items()},
+        "index_bytes_per_chunk": bytes_in(folder / "index") / pool.chunks,
+        "index_search_seconds_per_query": (time.process_time() - before) / QUERIES,
+        "index_recall": pool.description["index"]["recall"],
     }
 
 
