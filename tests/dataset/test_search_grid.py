@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import nextlong
 from nextlong.dataset import layout, search
+from nextlong.dataset.mine import read_neighbours
 from nextlong.embedding.vectors import to_unit_float16
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import write_batches
@@ -293,3 +294,28 @@ def test_only_roots_are_queried(tokenizer_folder, tmp_path):
         assert queried[400, roots] <= 1.5 * queried[100, roots]
     for documents in (100, 400):
         assert 3 <= queried[documents, 40] / queried[documents, 10] <= 5
+
+
+def test_what_is_found_for_a_root_does_not_depend_on_its_batch(family_corpus, tokenizer_folder, tmp_path, monkeypatch):
+    """Not even with an approximate index, which looks into more lists the deeper it is asked."""
+    pool = nextlong.build_pool(
+        family_corpus,
+        tmp_path / "pool",
+        workers=1,
+        chunking={"granularity": GRANULARITY},
+        encoder={"name": "lsa", "dimensions": 48},
+        index={"kind": "ivf"},
+    )
+    assert not pool.index.exact
+    found = []
+    for roots in (1, 16):
+        monkeypatch.setattr(layout, "SHARD_TOKENS", roots * LENGTH)
+        folder = synthesize(pool, tmp_path / str(roots), tokenizer_folder, roots=16)
+        paths = sorted((folder / "neighbours").iterdir())
+        assert len(paths) == 16 // roots
+        found.append([each for path in paths for each in read_neighbours(path)])
+    assert len({each.depth for each in found[1]}) > 1
+    for one, other in zip(*found, strict=True):
+        assert one.root == other.root
+        assert [row.tolist() for row in one.chunks] == [row.tolist() for row in other.chunks]
+        assert [row.tolist() for row in one.scores] == [row.tolist() for row in other.scores]

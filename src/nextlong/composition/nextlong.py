@@ -173,11 +173,16 @@ class Nextlong(Method):
         return find_neighbours(self.session.pool(), roots, depth, config.mining, config.seed, self.nearest)
 
     def _by_depth(self, units: Sequence[Unit]) -> dict[int, list[int]]:
-        """Roots that are searched for together, by how deep: what is found for one does not depend on the others."""
+        """Roots that are searched for together, by how deep: what is found for one does not depend on the others.
+
+        An exact index finds the same first however deep it goes, and reads all vectors in each call: one call is best.
+        """
+        depths = {root: rounded_depth(self._depth(root)) for root in (int(unit.documents[0]) for unit in units)}
+        if depths and self.session.pool().index.exact:
+            return {max(depths.values()): list(depths)}
         roots: dict[int, list[int]] = {}
-        for unit in units:
-            root = int(unit.documents[0])
-            roots.setdefault(rounded_depth(self._depth(root)), []).append(root)
+        for root, depth in depths.items():
+            roots.setdefault(depth, []).append(root)
         return roots
 
     def _searched(self, roots: list[int], depth: int) -> Iterator[Searched]:
