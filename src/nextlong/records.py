@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ import pyarrow as pa
 # of two, and every part of its sum, is a whole number of 2^-22 below 4: 24 bits, which float32 holds. So a score is exact,
 # the same bits in any order of summation, on any processor. It costs 2e-4 of a cosine.
 VECTOR_STEP = 2.0**-11
+
+# What a chunk is in a sequence.
+Role = Literal["meta", "negative", "document"]
 
 # Where each chunk of a sequence ends in its joined tokens, int32.
 Ends = npt.NDArray[np.int32]
@@ -60,10 +64,68 @@ class Placed:
     """
 
     chunk: int
-    role: Literal["meta", "negative", "document"]
+    role: Role
     group: int
     rank: int = 0
     score: float = 0.0
+
+
+ROLES: tuple[Role, ...] = ("meta", "negative", "document")
+
+
+@dataclass(frozen=True, eq=False)
+class Order(Sequence[Placed]):
+    """Chunks in their places in a sequence, as columns of :class:`Placed`.
+
+    Attributes:
+        chunks: int64.
+        roles: place in :data:`ROLES`, uint8.
+        groups, ranks: int32.
+        scores: float32.
+    """
+
+    chunks: npt.NDArray[np.int64]
+    roles: npt.NDArray[np.uint8]
+    groups: npt.NDArray[np.int32]
+    ranks: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+
+    @staticmethod
+    def blank(count: int, role: Role) -> Order:
+        """So many places of one role, to be filled: all zero."""
+        return Order(
+            np.zeros(count, dtype=np.int64),
+            np.full(count, ROLES.index(role), dtype=np.uint8),
+            np.zeros(count, dtype=np.int32),
+            np.zeros(count, dtype=np.int32),
+            np.zeros(count, dtype=np.float32),
+        )
+
+    @staticmethod
+    def of(places: Sequence[Placed]) -> Order:
+        """Places as columns."""
+        if isinstance(places, Order):
+            return places
+        order = Order.blank(len(places), "meta")
+        order.chunks[:] = [place.chunk for place in places]
+        order.roles[:] = [ROLES.index(place.role) for place in places]
+        order.groups[:] = [place.group for place in places]
+        order.ranks[:] = [place.rank for place in places]
+        order.scores[:] = [place.score for place in places]
+        return order
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    @overload
+    def __getitem__(self, place: int) -> Placed: ...
+    @overload
+    def __getitem__(self, place: slice) -> Order: ...
+    def __getitem__(self, place: int | slice) -> Placed | Order:
+        if isinstance(place, slice):
+            return Order(*(getattr(self, field.name)[place] for field in fields(self)))
+        chunk, role, group, rank, score = (getattr(self, field.name)[place].item() for field in fields(self))
+        return Placed(chunk, ROLES[role], group, rank, score)
 
 
 DOCUMENT_SCHEMA = pa.schema(

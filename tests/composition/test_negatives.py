@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextlong.composition.negatives import OutOfCandidates, arranged, choose_k, choose_to_fill, paper_k
-from nextlong.mining.filters import Negative
+from nextlong.mining.filters import Negatives, Taken
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,12 @@ def test_k_takes_the_users_constants():
 
 
 def negatives(*chunks):
-    return [Negative(chunk, rank, 1.0 - rank / 10) for rank, chunk in enumerate(chunks, start=1)]
+    ranks = np.arange(1, len(chunks) + 1)
+    return Negatives(np.array(chunks, dtype=np.int64), ranks, (1.0 - ranks / 16).astype(np.float32))
 
 
 def order_of(position, cut_last, key=(0, 1)):
-    placed = arranged([100, 200], [negatives(1, 2, 3), negatives(4, 5)], position, key, cut_last)
+    placed = arranged(np.array([100, 200]), [negatives(1, 2, 3), negatives(4, 5)], position, key, cut_last)
     assert [(place.chunk, place.role) for place in placed if place.chunk >= 100] == [(100, "meta"), (200, "meta")]
     assert [place.chunk for place in placed if place.role == "negative"] == [1, 2, 3, 4, 5]
     assert [place.group for place in placed] == [0, 0, 0, 0, 1, 1, 1]
@@ -67,32 +68,45 @@ def test_random_positions_are_uniform_and_repeatable(cut_last):
 
 
 class Queues:
-    """Candidates in a row, as a filter that refuses nothing gives them."""
+    """Candidates in a row, as a filter that refuses nothing gives them: one by one, as the rule is written."""
 
     def __init__(self, *queues):
         self.queues = [list(queue) for queue in queues]
 
-    def next(self, group):
-        return self.queues[group][0] if self.queues[group] else None
+    def take(self, group, room, lengths, overdraw=True):
+        taken, tokens = [], 0
+        while tokens < room and self.queues[group]:
+            length = int(lengths(np.array([self.queues[group][0].chunk]), room - tokens)[0])
+            if tokens + length > room and not overdraw:
+                return Taken(self.joined(taken), tokens, False)
+            taken.append(self.queues[group].pop(0))
+            tokens += length
+        return Taken(self.joined(taken), tokens, tokens < room)
 
-    def take(self, group, negative):
-        assert self.queues[group].pop(0) == negative
+    def joined(self, taken):
+        columns = zip(*((one.chunk, one.rank, one.score) for one in taken), strict=True) if taken else ([], [], [])
+        kinds = (np.int64, np.int64, np.float32)
+        return Negatives(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))
+
+
+def all_of(length):
+    return lambda chunks, room: np.full(len(chunks), length, dtype=np.int64)
 
 
 def test_the_budget_is_shared_evenly():
     # 100 tokens of content, 10 of the document's: 45 and 45. The fifth chunk of ten is the first group's first too many.
     queues = Queues(negatives(*range(10)), negatives(*range(10, 20)))
-    chosen = choose_to_fill(queues, [4, 6], lambda chunk: 10, 100)
+    chosen = choose_to_fill(queues, [4, 6], all_of(10), 100)
     assert [[negative.chunk for negative in group] for group in chosen] == [[0, 1, 2, 3], [10, 11, 12, 13, 14]]
 
 
 def test_a_share_that_fits_exactly_is_used_up():
-    chosen = choose_to_fill(Queues(negatives(0, 1, 2, 3), negatives(4, 5, 6)), [5, 5], lambda chunk: 15, 100)
+    chosen = choose_to_fill(Queues(negatives(0, 1, 2, 3), negatives(4, 5, 6)), [5, 5], all_of(15), 100)
     assert [len(group) for group in chosen] == [3, 3]
 
 
 def test_a_chunk_larger_than_its_share_is_left_to_the_last_group():
-    chosen = choose_to_fill(Queues(negatives(0), negatives(1), negatives(2)), [1, 1, 1], lambda chunk: 500, 100)
+    chosen = choose_to_fill(Queues(negatives(0), negatives(1), negatives(2)), [1, 1, 1], all_of(500), 100)
     assert [[negative.chunk for negative in group] for group in chosen] == [[], [], [2]]
 
 
@@ -105,7 +119,7 @@ def test_every_group_is_even_to_within_a_chunk(metas, lengths, content):
     queues = Queues(*[negatives(*range(len(lengths))) for _ in metas])
     budget = content - sum(metas)
     try:
-        chosen = choose_to_fill(queues, metas, lengths.__getitem__, content)
+        chosen = choose_to_fill(queues, metas, lambda chunks, room: np.array(lengths)[chunks], content)
     except OutOfCandidates as error:
         taken = [len(lengths) - len(queue) for queue in queues.queues]
         assert error.tokens == budget - sum(sum(lengths[:amount]) for amount in taken) > 0
@@ -114,7 +128,7 @@ def test_every_group_is_even_to_within_a_chunk(metas, lengths, content):
     spent = np.cumsum([sum(lengths[negative.chunk] for negative in group) for group in chosen])
     for group, total in enumerate(spent[:-1].tolist(), start=1):
         assert budget * group / len(metas) - 1 - max(lengths) < total <= budget * group / len(metas)
-    assert budget <= spent[-1] < budget + lengths[chosen[-1][-1].chunk]
+    assert budget <= spent[-1] < budget + lengths[chosen[-1].chunks[-1]]
 
 
 def test_paper_mode_takes_k_for_each_or_fails():

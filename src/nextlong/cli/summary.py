@@ -15,7 +15,7 @@ from nextlong.dataset import layout
 from nextlong.dataset.describe import pool_folder
 from nextlong.execution.run import read_metrics
 from nextlong.execution.tables import read_table
-from nextlong.mining.filters import REASONS
+from nextlong.mining.candidates import REASONS
 from nextlong.pool.layout import REJECTS
 from nextlong.pool.pool import Pool
 from nextlong.records import SEQUENCE_SCHEMA

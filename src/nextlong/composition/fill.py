@@ -9,7 +9,7 @@ import numpy as np
 from nextlong.composition.method import Draft, Method, Unit
 from nextlong.composition.session import Session
 from nextlong.pool.pool import Ordinals
-from nextlong.records import Ends, Placed
+from nextlong.records import Ends, Order
 
 # A plan takes up so many characters for each token at first; where that was not enough, more. English has some 4.5.
 _CHARACTERS_PER_TOKEN = 5
@@ -62,14 +62,13 @@ def chunks_of(session: Session, documents: Sequence[int] | Ordinals) -> Ordinals
     return np.concatenate([pool.chunks_of(int(document)) for document in documents]).astype(np.int64)
 
 
-def placed_documents(session: Session, chunks: Ordinals) -> list[Placed]:
+def placed_documents(session: Session, chunks: Ordinals) -> Order:
     """Chunks as those of whole documents: documents are numbered in the order in which they come."""
     documents = session.pool().documents_of(chunks)
-    number = {int(document): place for place, document in enumerate(dict.fromkeys(documents.tolist()))}
-    return [
-        Placed(chunk, "document", number[document])
-        for chunk, document in zip(chunks.tolist(), documents.tolist(), strict=True)
-    ]
+    _, firsts, number = np.unique(documents, return_index=True, return_inverse=True)
+    order = Order.blank(len(chunks), "document")
+    order.chunks[:], order.groups[:] = chunks, np.argsort(np.argsort(firsts))[number]
+    return order
 
 
 def concatenation_units(method: Method, order: Iterator[int], wanted: int, per_unit: int) -> Iterator[Unit]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nextlong.composition.documents import broken_documents, broken_scores, broken_whole
-from nextlong.composition.fill import Stream, chunks_of
+from nextlong.composition.fill import Stream, chunks_of, placed_documents
 from nextlong.composition.method import Draft, Method, Searched, Unit
 from nextlong.composition.roots import draw
 from nextlong.errors import NextlongError
@@ -20,7 +20,7 @@ from nextlong.mining.neighbours import Neighbours
 from nextlong.pool.derived import Derived
 from nextlong.pool.document_vectors import document_vectors, open_document_vectors
 from nextlong.pool.pool import Ordinals
-from nextlong.records import Placed
+from nextlong.records import Order
 from nextlong.sizes import format_length
 
 # Search for this many more documents than the average length asks for; where that does not suffice, for four times as many.
@@ -143,14 +143,11 @@ class Knn(Method):
         full = int(np.searchsorted(np.cumsum(sizes) * self._tokens_per_byte(found.root), self.session.content))
         return documents[: full + 1]
 
-    def _placed(self, found: Neighbours, chunks: Ordinals) -> list[Placed]:
-        documents = self.session.pool().documents_of(chunks)
-        rank_of = {document: rank for rank, document in enumerate(self._documents(found).tolist())}
-        scores = [1.0, *found.scores[0].tolist()]
-        return [
-            Placed(chunk, "document", rank_of[document], rank_of[document], scores[rank_of[document]])
-            for chunk, document in zip(chunks.tolist(), documents.tolist(), strict=True)
-        ]
+    def _placed(self, found: Neighbours, chunks: Ordinals) -> Order:
+        order = placed_documents(self.session, chunks)
+        order.ranks[:] = order.groups  # the documents stand in the order in which they were found, the root before them
+        order.scores[:] = np.concatenate([[1.0], found.scores[0]])[order.groups]
+        return order
 
 
 def _growing(first: int, most: int) -> Iterator[int]:

@@ -70,8 +70,8 @@ class Draft:
     """A sequence before it is written.
 
     Attributes:
-        order: its chunks. The last one is cut to the sequence's length.
-        ends: where each chunk ends in the joined tokens, int32, as :meth:`ChunkTokens.join` gives it. A draft that ends
+        order: its chunks, best as an :class:`~nextlong.records.Order`. The last one is cut to the sequence's length.
+        ends: where each chunk ends in the joined tokens, int32, as :meth:`ChunkTokens.ends` gives it. A draft that ends
             before the sequence is full is discarded, and counted.
         root: ordinal of the document that the sequence is about; without one, its first.
         topic: as in :class:`Unit`.
@@ -180,6 +180,15 @@ class Method(ABC):
     def searched(self) -> tuple[VectorShards, Index]:
         """The vectors that the questions of :meth:`asks` are about, and their index."""
         raise NotImplementedError
+
+    def prepare(self, units: Sequence[Unit], found: Sequence[Neighbours | None]) -> None:
+        """Look up together what composing a batch of units needs. Called before it; :meth:`compose` must not rely on it.
+
+        Args:
+            units: what is about to be composed.
+            found: what :meth:`search` found for each.
+        """
+        return
 
     @abstractmethod
     def compose(self, unit: Unit, found: Neighbours | None) -> Iterator[Draft]:

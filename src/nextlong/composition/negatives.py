@@ -7,13 +7,14 @@ last group fills the sequence to the token. In paper mode each meta-chunk takes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from nextlong.mining.filters import Negative, SequenceFilter
-from nextlong.records import Placed
+from nextlong.mining.filters import Lengths, Negatives, SequenceFilter
+from nextlong.pool.pool import Ordinals
+from nextlong.records import ROLES, Order
 
 
 class OutOfCandidates(Exception):
@@ -29,8 +30,8 @@ class OutOfCandidates(Exception):
 
 
 def choose_to_fill(
-    candidates: SequenceFilter, meta_lengths: Sequence[int], length_of: Callable[[int], int], content: int
-) -> list[list[Negative]]:
+    candidates: SequenceFilter, meta_lengths: Sequence[int], lengths: Lengths, content: int
+) -> list[Negatives]:
     """Token-exact mode: negatives for each group, best first, that fill ``content`` tokens or a little more.
 
     The surplus belongs to the last negative of the last group, which is cut.
@@ -38,7 +39,7 @@ def choose_to_fill(
     Args:
         candidates: the sequence's filter.
         meta_lengths: tokens of each meta-chunk.
-        length_of: tokens of a chunk.
+        lengths: tokens of candidates.
         content: tokens of the sequence without its begin and end tokens.
 
     Raises:
@@ -46,36 +47,34 @@ def choose_to_fill(
     """
     groups = len(meta_lengths)
     budget = content - sum(meta_lengths)
-    chosen: list[list[Negative]] = [[] for _ in range(groups)]
+    chosen: list[Negatives] = []
     spent = 0
     for group in range(groups):
-        last = group == groups - 1
         share = budget * (group + 1) // groups
-        while spent < share:
-            negative = candidates.next(group)
-            if negative is None:
-                raise OutOfCandidates(budget - spent)
-            length = length_of(negative.chunk)
-            if spent + length > share and not last:
-                break  # what is left goes to the next group: an early overdraft could push out the last meta-chunk
-            candidates.take(group, negative)
-            chosen[group].append(negative)
-            spent += length
+        # What is left of a share goes to the next group: an early overdraft could push out the last meta-chunk.
+        taken = candidates.take(group, share - spent, lengths, overdraw=group == groups - 1)
+        chosen.append(taken.negatives)
+        spent += taken.tokens
+        if taken.exhausted:
+            raise OutOfCandidates(budget - spent)
     return chosen
 
 
-def add_to_last(candidates: SequenceFilter, chosen: list[list[Negative]], lacking: int) -> None:
+def add_to_last(candidates: SequenceFilter, chosen: list[Negatives], lacking: int) -> None:
     """One more negative for the last group, where joining saved tokens that the lengths had counted.
 
     Raises:
         OutOfCandidates: there is none.
     """
-    group = len(chosen) - 1
-    negative = candidates.next(group)
-    if negative is None:
+    taken = candidates.take(len(chosen) - 1, 1, _counted)
+    if taken.exhausted:
         raise OutOfCandidates(lacking)
-    candidates.take(group, negative)
-    chosen[group].append(negative)
+    chosen[-1] += taken.negatives
+
+
+def _counted(chunks: Ordinals, room: int) -> Ordinals:
+    """Lengths with which ``room`` is a number of chunks."""
+    return np.ones(len(chunks), dtype=np.int64)
 
 
 def paper_k(
@@ -85,7 +84,7 @@ def paper_k(
     return int((length * characters_per_token * oversampling - characters) // (meta_chunks * granularity))
 
 
-def choose_k(candidates: SequenceFilter, meta_chunks: int, k: int, fewer: bool = False) -> list[list[Negative]]:
+def choose_k(candidates: SequenceFilter, meta_chunks: int, k: int, fewer: bool = False) -> list[Negatives]:
     """Paper mode: k negatives for each group, best first.
 
     Args:
@@ -97,27 +96,22 @@ def choose_k(candidates: SequenceFilter, meta_chunks: int, k: int, fewer: bool =
     Raises:
         OutOfCandidates: some group ran out.
     """
-    chosen: list[list[Negative]] = []
+    chosen: list[Negatives] = []
     for group in range(meta_chunks):
-        chosen.append([])
-        while len(chosen[group]) < k:
-            negative = candidates.next(group)
-            if negative is None and fewer:
-                break
-            if negative is None:
-                raise OutOfCandidates(0)
-            candidates.take(group, negative)
-            chosen[group].append(negative)
+        taken = candidates.take(group, k, _counted)
+        chosen.append(taken.negatives)
+        if taken.exhausted and not fewer:
+            raise OutOfCandidates(0)
     return chosen
 
 
 def arranged(
-    meta_chunks: Sequence[int],
-    chosen: Sequence[Sequence[Negative]],
+    meta_chunks: Ordinals,
+    chosen: Sequence[Negatives],
     position: Literal["head", "tail", "random"],
     key: Sequence[int],
     cut_last: bool,
-) -> list[Placed]:
+) -> Order:
     """The chunks in the order of the sequence.
 
     Args:
@@ -127,11 +121,20 @@ def arranged(
         key: what makes ``random`` random: the seed and the root document's key.
         cut_last: the sequence's last negative will be cut, so it stands at the very end wherever the meta-chunk does.
     """
-    generator = np.random.default_rng(list(key))
-    order: list[Placed] = []
-    for group, (meta, negatives) in enumerate(zip(meta_chunks, chosen, strict=True)):
-        whole = len(negatives) - (1 if cut_last and group == len(chosen) - 1 else 0)
-        place = {"head": 0, "tail": whole, "random": int(generator.integers(whole + 1))}[position]
-        placed = [Placed(negative.chunk, "negative", group, negative.rank, negative.score) for negative in negatives]
-        order += [*placed[:place], Placed(int(meta), "meta", group, 0, 1.0), *placed[place:]]
+    counts = np.array([len(negatives) for negatives in chosen], dtype=np.int64)
+    whole = counts.copy()
+    whole[-1] -= cut_last
+    before = np.zeros_like(counts) if position == "head" else whole
+    if position == "random":
+        generator = np.random.default_rng(list(key))
+        before = np.array([int(generator.integers(most + 1)) for most in whole.tolist()], dtype=np.int64)
+    metas = np.cumsum(counts + 1) - (counts + 1) + before
+    is_negative = np.ones(int(counts.sum()) + len(counts), dtype=bool)
+    is_negative[metas] = False
+    order = Order.blank(len(is_negative), "negative")
+    order.roles[metas], order.chunks[metas], order.scores[metas] = ROLES.index("meta"), meta_chunks, 1.0
+    order.groups[:] = np.repeat(np.arange(len(counts)), counts + 1)
+    order.chunks[is_negative] = np.concatenate([negatives.chunks for negatives in chosen])
+    order.ranks[is_negative] = np.concatenate([negatives.ranks for negatives in chosen])
+    order.scores[is_negative] = np.concatenate([negatives.scores for negatives in chosen])
     return order

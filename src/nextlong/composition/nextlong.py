@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,13 +19,14 @@ from nextlong.errors import NextlongError, UsageError
 from nextlong.index import fusion
 from nextlong.index.protocol import Index
 from nextlong.index.vectors import VectorShards
-from nextlong.mining.filters import OPTIONAL_REASONS, REASONS, Negative, SequenceFilter
+from nextlong.mining.candidates import OPTIONAL_REASONS, REASONS, Looked, look_up
+from nextlong.mining.filters import Negatives, SequenceFilter
 from nextlong.mining.nearest import Ask, rounded_depth
 from nextlong.mining.neighbours import Neighbours, find_neighbours, first_ask, may_hold_more
 from nextlong.mining.retrieval import open_scorer, words_index
 from nextlong.pool.derived import Derived
 from nextlong.pool.pool import Ordinals
-from nextlong.records import Ends, Placed
+from nextlong.records import Ends, Order
 from nextlong.sizes import format_count, format_length
 
 # Search this much deeper than the negatives that a sequence needs: some candidates are copies, or the root's own chunks.
@@ -31,6 +34,11 @@ _SURPLUS = 1.5
 _SURPLUS_CHUNKS = 32
 # Where the candidates do not suffice even so, search again this much deeper, until the whole pool has been seen.
 _DEEPER = 4
+
+# Candidates of a meta-chunk that are looked up together with those of a batch, for each negative that it is likely to need:
+# more than half of those looked at are passed over.
+_LOOKED_UP = 3.0
+_LOOKED_UP_CHUNKS = 128
 
 # Candidates held at once, of some 24 bytes.
 _MOST_CANDIDATES = 1 << 22
@@ -47,6 +55,9 @@ class Nextlong(Method):
     )
     USES_ONCE = "root"
     SEARCHES = True
+
+    # What was looked up of the candidates at hand, by root.
+    _looked: Mapping[int, tuple[Neighbours, Looked]] = MappingProxyType({})
 
     @property
     def in_order(self) -> bool:
@@ -120,13 +131,19 @@ class Nextlong(Method):
         """See :class:`~nextlong.composition.method.Method`."""
         return self.session.pool().vectors, self.session.pool().index
 
+    def prepare(self, units: Sequence[Unit], found: Sequence[Neighbours | None]) -> None:
+        """See :class:`~nextlong.composition.method.Method`."""
+        self._look_up([each for each in found if each is not None])
+        for _, looked in islice(self._looked.values(), 1):  # all have the same fingerprints
+            self.tokens.hold(looked.fingerprints.chunks)
+
     def compose(self, unit: Unit, found: Neighbours | None) -> Iterator[Draft]:
         """See :class:`~nextlong.composition.method.Method`."""
         assert found is not None
         mining, paper = self.session.config.mining, self._in_paper_mode
         searches = 0
         while True:
-            candidates = SequenceFilter(self.session.pool(), found, mining, self.usage)
+            candidates = self._filter(found)
             all_seen = not may_hold_more(self.session.pool(), found, mining)
             try:
                 order, ends = self._paper(found, candidates, all_seen) if paper else self._token_exact(found, candidates)
@@ -188,18 +205,36 @@ class Nextlong(Method):
     def _searched(self, roots: list[int], depth: int) -> Iterator[Searched]:
         """What is found for each root, in order; at each depth no more than ``_MOST_CANDIDATES`` are held."""
         for some in self._batches(roots, depth):
-            results = [self._sufficient(found) for found in self._find(some, depth)]
+            everything = self._find(some, depth)
+            self._look_up(everything)
+            results = [self._sufficient(found) for found in everything]
             short = [root for root, result in zip(some, results, strict=True) if result is None]
             deeper = self._searched(short, depth * _DEEPER)
             for result in results:
                 yield result if result is not None else next(deeper)
+
+    def _look_up(self, found: Sequence[Neighbours]) -> None:
+        """Look up the candidates that are likely to be looked at."""
+        most = [int(self._likely(each) * _LOOKED_UP) + _LOOKED_UP_CHUNKS for each in found]
+        looked = look_up(self.session.pool(), found, most, self.session.config.mining)
+        self._looked = {each.root: (each, own) for each, own in zip(found, looked, strict=True)}
+
+    def _likely(self, found: Neighbours) -> float:
+        """How many negatives each meta-chunk is likely to get."""
+        return found.depth / _SURPLUS / len(found.meta_chunks)
+
+    def _filter(self, found: Neighbours) -> SequenceFilter:
+        pool, mining = self.session.pool(), self.session.config.mining
+        of, looked = self._looked.get(found.root, (None, None))
+        # A deeper search found other candidates than those that were looked up.
+        return SequenceFilter(pool, found, mining, self.usage, looked if of is found else None, int(self._likely(found)))
 
     def _sufficient(self, found: Neighbours) -> Searched | None:
         """The candidates with a forecast; None if they do not suffice, and there are more."""
         forecast = self._forecast(found)
         if forecast is None and may_hold_more(self.session.pool(), found, self.session.config.mining):
             return None
-        return Searched(found, np.array(sorted(forecast or ()), dtype=np.int64))
+        return Searched(found, np.empty(0, dtype=np.int64) if forecast is None else forecast)
 
     def _batches(self, roots: list[int], depth: int) -> Iterator[list[int]]:
         """Roots whose candidates together are no more than memory should hold."""
@@ -228,42 +263,47 @@ class Nextlong(Method):
             needed = math.ceil(config.length / max(1.0, chunk_tokens))
         return math.ceil(needed * _SURPLUS) + _SURPLUS_CHUNKS + len(metas) + config.mining.range_min
 
-    def _forecast(self, found: Neighbours) -> set[int] | None:
+    def _forecast(self, found: Neighbours) -> Ordinals | None:
         """The chunks that the sequence will use, nearly; None if the candidates do not suffice."""
         pool, config = self.session.pool(), self.session.config
-        candidates = SequenceFilter(pool, found, config.mining)
+        candidates = self._filter(found)
         meta_lengths = self.tokens.lengths(found.meta_chunks)
         bytes_per_token = pool.bytes_of(found.meta_chunks).sum() / max(1, int(meta_lengths.sum()))
-        everything = np.unique(np.concatenate(found.chunks))
-        guessed = np.maximum(1, pool.bytes_of(everything) / bytes_per_token).astype(np.int64)
-        length_of = dict(zip(everything.tolist(), guessed.tolist(), strict=True))
+
+        def guessed(chunks: Ordinals, room: int) -> Ordinals:
+            tokens: Ordinals = np.maximum(1, pool.bytes_of(chunks) / bytes_per_token).astype(np.int64)
+            return tokens
+
         try:
             if self._in_paper_mode:
                 chosen = choose_k(candidates, len(found.meta_chunks), negatives_in_paper_mode(pool, found.root, config))
             else:
-                chosen = choose_to_fill(candidates, meta_lengths.tolist(), length_of.__getitem__, self.session.content)
+                chosen = choose_to_fill(candidates, meta_lengths.tolist(), guessed, self.session.content)
         except OutOfCandidates:
             return None
-        return set(found.meta_chunks.tolist()) | {negative.chunk for group in chosen for negative in group}
+        # What was refused here may be what is refused when the lengths are known, and so it must be tokenised.
+        refused = np.array(candidates.refused, dtype=np.int64)
+        return np.unique(np.concatenate([found.meta_chunks, refused, *(negatives.chunks for negatives in chosen)]))
 
-    def _token_exact(self, found: Neighbours, candidates: SequenceFilter) -> tuple[list[Placed], Ends]:
+    def _lengths(self, chunks: Ordinals, room: int) -> Ordinals:
+        """The lengths of chunks, so many that they fill the room; of those only, the ones that lack are tokenised."""
+        lengths = self.tokens.stored_lengths(chunks)
+        if lengths.min(initial=0) < 0:
+            enough = int(np.searchsorted(np.cumsum(lengths.clip(min=0)), room)) + 1  # even if what lacks were nothing
+            lengths = lengths[:enough]
+            lacking = np.flatnonzero(lengths < 0)
+            lengths[lacking] = self.tokens.lengths(chunks[lacking])
+        return lengths
+
+    def _token_exact(self, found: Neighbours, candidates: SequenceFilter) -> tuple[Order, Ends]:
         content = self.session.content
-        everything = np.unique(np.concatenate([found.meta_chunks, *found.chunks]))
-        lengths = dict(zip(everything.tolist(), self.tokens.stored_lengths(everything).tolist(), strict=True))
-
-        def length_of(chunk: int) -> int:
-            if lengths[chunk] < 0:
-                lengths[chunk] = int(self.tokens.lengths(np.array([chunk]))[0])
-            return int(lengths[chunk])
-
-        meta_lengths = [length_of(meta) for meta in found.meta_chunks.tolist()]
-        chosen = choose_to_fill(candidates, meta_lengths, length_of, content)
+        chosen = choose_to_fill(candidates, self.tokens.lengths(found.meta_chunks).tolist(), self._lengths, content)
         while True:
             order = self._arranged(found, chosen, cut_last=True)
-            ends = self._ends(order)
+            ends = self.tokens.ends(order.chunks)
             if ends[-2] >= content:  # joining added tokens that the lengths had not counted
-                chosen[-1].pop()
-                if not chosen[-1]:
+                chosen[-1] = chosen[-1].without_last()
+                if not len(chosen[-1]):
                     root = self.session.pool().document_ids(np.array([found.root]))[0]
                     raise NextlongError(f"Root document {root!r} leaves no room for a negative.", "Lower max_root_fraction.")
             elif ends[-1] >= content:
@@ -271,18 +311,15 @@ class Nextlong(Method):
             else:
                 add_to_last(candidates, chosen, content - int(ends[-1]))
 
-    def _paper(self, found: Neighbours, candidates: SequenceFilter, all_seen: bool) -> tuple[list[Placed], Ends]:
+    def _paper(self, found: Neighbours, candidates: SequenceFilter, all_seen: bool) -> tuple[Order, Ends]:
         k = negatives_in_paper_mode(self.session.pool(), found.root, self.session.config)
         order = self._arranged(found, choose_k(candidates, len(found.meta_chunks), k, fewer=all_seen), cut_last=False)
-        return order, self._ends(order)
+        return order, self.tokens.ends(order.chunks)
 
-    def _arranged(self, found: Neighbours, chosen: list[list[Negative]], cut_last: bool) -> list[Placed]:
+    def _arranged(self, found: Neighbours, chosen: Sequence[Negatives], cut_last: bool) -> Order:
         config = self.session.config
         key = (config.seed, int(self.session.pool().keys[found.root]))
-        return arranged(found.meta_chunks.tolist(), chosen, config.composition.position, key, cut_last)
-
-    def _ends(self, order: list[Placed]) -> Ends:
-        return self.tokens.ends(np.array([place.chunk for place in order], dtype=np.int64))
+        return arranged(found.meta_chunks, chosen, config.composition.position, key, cut_last)
 
     def _pool_exhausted(self, found: Neighbours, candidates: SequenceFilter, tokens: int) -> NextlongError:
         pool, length = self.session.pool(), self.session.config.length

@@ -31,7 +31,7 @@ class ChunkTokens:
                 store lacks are tokenised here, and forgotten.
         """
         self._session, self._put = session, put
-        self._held = _NONE
+        self._held = self._lengths = _NONE
         self._units: Packed | None = None
 
     @cached_property
@@ -41,8 +41,10 @@ class ChunkTokens:
 
     def hold(self, chunks: Ordinals) -> None:
         """Find the tokens of these chunks, which will be asked for in parts, all at once. What was held before is not."""
-        self._held = np.unique(chunks)
+        ordered = np.sort(chunks)
+        self._held = ordered[np.flatnonzero(np.diff(ordered, prepend=-1))]
         self._units = self.store.find(self._held)
+        self._lengths = self.store.lengths_of(self._units)
 
     def lengths(self, chunks: Ordinals) -> Ordinals:
         """How many tokens each chunk adds to a sequence, the separator after it included. int64.
@@ -51,11 +53,12 @@ class ChunkTokens:
         """
         if self._put is not None and self._put(chunks):
             self.store, self._held = self._session.store(), _NONE
-        return self.store.lengths_of(self._found(chunks, lacking=True))
+        return self.store.lengths_of(self._found(chunks))
 
     def stored_lengths(self, chunks: Ordinals) -> Ordinals:
         """:meth:`lengths`, with -1 for chunks that the store does not hold."""
-        return self.store.lengths_of(self._found(chunks, lacking=False))
+        places = self._places(chunks)
+        return self.store.lengths_of(self.store.find(chunks)) if places is None else self._lengths[places]
 
     def ends(self, chunks: Ordinals) -> Ends:
         """Where each chunk ends in the joined tokens: what :meth:`join` gives, without making these. int32."""
@@ -90,18 +93,20 @@ class ChunkTokens:
         np.concatenate(pieces, out=row[len(bos) : len(row) - len(eos)])
         return len(row)
 
-    def _found(self, chunks: Ordinals, lacking: bool) -> Packed:
-        """Where the units of chunks lie.
+    def _places(self, chunks: Ordinals) -> Ordinals | None:
+        """Where chunks are among those that are held; None if one is not."""
+        if not len(self._held):
+            return None
+        places = np.minimum(np.searchsorted(self._held, chunks), len(self._held) - 1)
+        return places if np.array_equal(self._held[places], chunks) else None
 
-        Args:
-            chunks: the chunks.
-            lacking: tokenise those that the store lacks.
-        """
-        places = np.searchsorted(self._held, chunks)
-        if self._units is None or not len(self._held) or (self._held[places.clip(max=len(self._held) - 1)] != chunks).any():
-            return self.store.units(chunks) if lacking else self.store.find(chunks)
+    def _found(self, chunks: Ordinals) -> Packed:
+        """Where the units of chunks lie; those that the store lacks are tokenised."""
+        places = self._places(chunks)
+        if places is None or self._units is None:
+            return self.store.units(chunks)
         found = self._units.take(places)
-        if lacking and found.home.min(initial=0) < 0:
+        if found.home.min(initial=0) < 0:
             self.store.add_lacking(chunks, found)
         return found
 
@@ -113,4 +118,4 @@ class ChunkTokens:
             lambda place: pool.tail(ordinals[place], EDGE),
             lambda place: pool.head(ordinals[place], EDGE),
         )
-        return spliced(session.joiner(), self._found(chunks, lacking=True), texts)
+        return spliced(session.joiner(), self._found(chunks), texts)

@@ -95,6 +95,15 @@ def rows_of(batch: pa.RecordBatch, path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def sound_strings(column: pa.Array, path: Path) -> pa.Array:
+    """A column of texts as it is, if all of them are UTF-8, which Arrow does not ask; see :func:`strings`."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise NextlongError(f"{path} is damaged: a text in it is no UTF-8.", _REMAKE) from error
+    return column
+
+
 def _is_sound(array: pa.Array) -> bool:
     """Whether there are no nulls, and all offsets ascend, from the first, which Arrow has checked, to the last."""
     if array.null_count:

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from nextlong.config import MiningConfig
-from nextlong.mining.copies import PERMUTATIONS, required_matches
+from nextlong.mining.candidates import CODES, REASON_NAMES, Looked, look_up
 from nextlong.mining.neighbours import Neighbours
 from nextlong.pool.pool import Ordinals, Pool
 
-# Why a candidate is passed over, in the order in which the reasons are looked at.
-REASONS = {
-    "own_document": "of the root document itself",
-    "no_vector": "the encoder gave it a zero vector",
-    "range_min": "nearer than range_min allows",
-    "range_max": "farther than range_max allows",
-    "max_score": "more similar than max_score allows",
-    "min_score": "less similar than min_score allows",
-    "relative_margin": "closer than relative_margin allows",
-    "used": "already in the sequence",
-    "max_reuse": "used max_reuse times in the dataset",
-    "copy": "copies of a chunk of the root document or of a negative in the sequence",
-}
-_STATIC = list(REASONS)[:7]
-# Those that a user has asked for, by the option of the same name.
-OPTIONAL_REASONS = ("range_min", "range_max", "max_score", "min_score", "relative_margin", "max_reuse")
+# Candidates are looked at in blocks: those that are likely to be needed and some more, since those of a block are compared
+# with each other.
+_SMALLEST_BLOCK, _LARGEST_BLOCK = 24, 512
+_SPARE = 1.25
+# Where not so many candidates of a meta-chunk were looked up as are needed, so many are, and then ever more.
+_LOOKED_UP, _MORE = 512, 4
 
-# Fingerprints are fetched for so many candidates at a time.
-_BLOCK = 64
+_NONE = np.empty(0, dtype=np.int64)
+
+# The lengths in tokens of chunks, as far as they are needed to reach so many tokens; those behind may be left out.
+Lengths = Callable[[Ordinals, int], Ordinals]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +42,70 @@ class Negative:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class Negatives:
+    """The hard negatives of a meta-chunk, best first.
+
+    Attributes:
+        chunks, ranks, scores: as in :class:`Negative`: int64, int64, float32.
+    """
+
+    chunks: Ordinals
+    ranks: Ordinals
+    scores: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __iter__(self) -> Iterator[Negative]:
+        return map(Negative, self.chunks.tolist(), self.ranks.tolist(), self.scores.tolist())
+
+    def __add__(self, more: Negatives) -> Negatives:
+        return Negatives(
+            np.concatenate([self.chunks, more.chunks]),
+            np.concatenate([self.ranks, more.ranks]),
+            np.concatenate([self.scores, more.scores]),
+        )
+
+    def without_last(self) -> Negatives:
+        """All but the last one."""
+        return Negatives(self.chunks[:-1], self.ranks[:-1], self.scores[:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What :meth:`SequenceFilter.take` took.
+
+    Attributes:
+        negatives: they.
+        tokens: how many they have.
+        exhausted: there was room for more, and there are no more candidates.
+    """
+
+    negatives: Negatives
+    tokens: int
+    exhausted: bool
+
+
 class SequenceFilter:
-    """Yields the acceptable candidates of one sequence, group by group, best first (method of the paper, §3.1–3.2).
+    """Gives the acceptable candidates of one sequence, group by group, best first (method of the paper, §3.1–3.2).
 
     A chunk is used once in a sequence; chunks of the root document and copies of what is in the sequence are not used.
 
     Attributes:
         passed_over: reason → how many candidates were looked at and not taken for it.
+        refused: chunks that were acceptable and had too many tokens for the room that there was.
     """
 
-    def __init__(self, pool: Pool, neighbours: Neighbours, config: MiningConfig, usage: Counter[int] | None = None) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        neighbours: Neighbours,
+        config: MiningConfig,
+        usage: Counter[int] | None = None,
+        looked: Looked | None = None,
+        likely: int = 128,
+    ) -> None:
         """Begin a sequence.
 
         Args:
@@ -66,95 +113,107 @@ class SequenceFilter:
             neighbours: the candidates.
             config: the filters.
             usage: how often the dataset has used each chunk so far; needed for ``max_reuse``.
+            looked: what was looked up of them.
+            likely: how many negatives a meta-chunk is likely to get.
         """
         self.passed_over: Counter[str] = Counter()
+        self.refused: list[int] = []
         self._pool, self._neighbours, self._config = pool, neighbours, config
         self._usage = usage if usage is not None else Counter()
         self._repeats = config.negatives == "self-repeat"
         self._places = [0] * len(neighbours.meta_chunks)
-        self._static = [self._static_reasons(group) for group in range(len(neighbours.meta_chunks))]
-        self._blocks: dict[tuple[int, int], tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint16]]] = {}
-        self._used: set[int] = set()
-        self._fold_keys = set(pool.fold_keys(neighbours.meta_chunks).tolist())
-        self._signatures = pool.signatures(neighbours.meta_chunks)
-        self._filled = len(self._signatures)
-        self._most_equal = PERMUTATIONS + 1  # more equal rows than there are: nothing is a near-copy
-        if config.max_jaccard is not None:
-            self._most_equal = required_matches(config.max_jaccard)
+        self._looked = looked if looked is not None else self._look_up(_LOOKED_UP)
+        self._present = self._looked.metas  # rows of what is in the sequence: the meta-chunks and the negatives taken
+        # How many candidates that could be copies were looked at, and how many tokens those have that were taken.
+        self._likely, self._compared, self._tokens = likely, 0, 0
 
-    def next(self, group: int) -> Negative | None:
-        """The best acceptable candidate of a group that has not been taken, or None when there are no more."""
-        chunks, ranks, reasons = self._neighbours.chunks[group], *self._static[group]
-        while (place := self._places[group]) < len(chunks):
-            chunk = int(chunks[place])
-            reason = reasons[place] or self._reason_in_sequence(group, place, chunk)
-            if not reason:
-                return Negative(chunk, int(ranks[place]), float(self._neighbours.scores[group][place]))
-            self.passed_over[reason] += 1
-            self._places[group] += 1
-        return None
+    def take(self, group: int, room: int, lengths: Lengths, overdraw: bool = True) -> Taken:
+        """Take the best acceptable candidates of a group that have not been taken, until they have ``room`` tokens.
 
-    def take(self, group: int, negative: Negative) -> None:
-        """Put into the sequence what :meth:`next` has just returned for the group."""
-        place = self._places[group]
-        self._places[group] += 1
+        Args:
+            group: number of the meta-chunk.
+            room: tokens.
+            lengths: the candidates' lengths.
+            overdraw: the last one may have more tokens than there is room for; otherwise it is not taken, and the next call
+                begins with it.
+        """
+        taken: list[Ordinals] = []
+        spent, refused = 0, False
+        while spent < room and not refused and self._has_more(group):
+            start, chunks = self._places[group], self._looked.groups[group].chunks
+            reasons = self._reasons(group, start, self._block(room - spent))
+            good = (reasons == 0).nonzero()[0]
+            totals = lengths(chunks[start + good], room - spent).cumsum()
+            filling = int(totals.searchsorted(room - spent))  # the first that leaves no room
+            count, end = len(totals), len(reasons)
+            if filling < len(totals):
+                refused = not overdraw and int(totals[filling]) > room - spent
+                count = filling if refused else filling + 1
+                end = int(good[filling]) + (0 if refused else 1)
+            if refused:
+                self.refused.append(int(chunks[start + end]))
+            self._count(reasons[:end])
+            self._places[group] += end
+            taken.append(start + good[:count])
+            if count:
+                self._present = np.concatenate([self._present, self._looked.groups[group].rows[taken[-1]]])
+                self._tokens += int(totals[count - 1])
+                spent += int(totals[count - 1])
+        places, own = np.concatenate([_NONE, *taken]), self._looked.groups[group]
+        return Taken(
+            Negatives(own.chunks[places], own.ranks[places], own.scores[places]), spent, spent < room and not refused
+        )
+
+    def _has_more(self, group: int) -> bool:
+        """Whether there are more candidates of a group; the next ones are then looked up."""
+        own = self._looked.groups[group]
+        if self._places[group] < len(own.chunks):
+            return True
+        if own.whole:
+            return False
+        present = self._looked.fingerprints.chunks[self._present]
+        self._looked = self._look_up(max(_LOOKED_UP, _MORE * len(own.chunks)), present)
+        self._present = self._looked.fingerprints.rows(present)
+        return True
+
+    def _look_up(self, most: int, others: Ordinals = _NONE) -> Looked:
+        (looked,) = look_up(self._pool, [self._neighbours], [most], self._config, others)
+        return looked
+
+    def _block(self, room: int) -> int:
+        """How many candidates to compare for so many tokens, from what those so far have given."""
+        likely = (room * self._compared / self._tokens if self._tokens else self._likely) * _SPARE
+        return int(min(max(likely, _SMALLEST_BLOCK), _LARGEST_BLOCK))
+
+    def _count(self, reasons: npt.NDArray[np.uint8]) -> None:
+        counts = np.bincount(reasons, minlength=len(REASON_NAMES)).tolist()
+        self._compared += counts[0] + counts[CODES["copy"]]
+        for code, amount in enumerate(counts):
+            if code and amount:
+                self.passed_over[REASON_NAMES[code]] += amount
+
+    def _reasons(self, group: int, start: int, most: int) -> npt.NDArray[np.uint8]:
+        """For the next candidates of a group why each is not taken, if those before it that have no reason are; else 0.
+
+        Args:
+            group: number of the meta-chunk.
+            start: place of the first candidate.
+            most: how many candidates that may be copies, and have no other reason, to look at.
+        """
+        own, fingerprints = self._looked.groups[group], self._looked.fingerprints
+        rows, reasons = own.rows[start:], own.reasons[start:].copy()
         if self._repeats:
-            return
-        keys, signatures = self._fingerprints(group, place)
-        self._used.add(negative.chunk)
-        self._fold_keys.add(int(keys[place % _BLOCK]))
-        if self._filled == len(self._signatures):
-            self._signatures = np.concatenate([self._signatures, np.empty_like(self._signatures)])
-        self._signatures[self._filled] = signatures[place % _BLOCK]
-        self._filled += 1
-
-    def _reason_in_sequence(self, group: int, place: int, chunk: int) -> str:
-        if self._repeats:
-            return ""
-        if chunk in self._used:
-            return "used"
-        if self._config.max_reuse is not None and self._usage[chunk] >= self._config.max_reuse:
-            return "max_reuse"
-        keys, signatures = self._fingerprints(group, place)
-        if int(keys[place % _BLOCK]) in self._fold_keys:
-            return "copy"
-        equal = (self._signatures[: self._filled] == signatures[place % _BLOCK]).sum(axis=1)
-        return "copy" if equal.max(initial=0) >= self._most_equal else ""
-
-    def _fingerprints(self, group: int, place: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint16]]:
-        block = place // _BLOCK
-        if (group, block) not in self._blocks:
-            chunks = self._neighbours.chunks[group][block * _BLOCK : (block + 1) * _BLOCK]
-            self._blocks[group, block] = self._pool.fold_keys(chunks), self._pool.signatures(chunks)
-        return self._blocks[group, block]
-
-    def _static_reasons(self, group: int) -> tuple[Ordinals, list[str]]:
-        """Ranks, and for every candidate the first reason that does not depend on the sequence so far ("" for none)."""
-        chunks, scores = self._neighbours.chunks[group], self._neighbours.scores[group]
-        own = self._pool.documents_of(chunks) == self._neighbours.root
-        ranks = np.cumsum(~own).astype(np.int64)
-        if self._repeats:
-            return np.arange(1, len(chunks) + 1), [""] * len(chunks)
-        config, never = self._config, np.zeros(len(chunks), dtype=bool)
-        by_reason = {
-            "own_document": own,
-            "no_vector": self._without_vector(chunks, scores),
-            "range_min": ranks <= config.range_min,
-            "range_max": never if config.range_max is None else ranks > config.range_max,
-            "max_score": never if config.max_score is None else scores > config.max_score,
-            "min_score": never if config.min_score is None else scores < config.min_score,
-            "relative_margin": never if config.relative_margin is None else scores > self._margin(group),
-        }
-        codes = np.select([by_reason[name] for name in _STATIC], range(1, len(_STATIC) + 1), default=0)
-        return ranks, [_STATIC[code - 1] if code else "" for code in codes.tolist()]
-
-    def _without_vector(self, chunks: Ordinals, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-        zero = np.flatnonzero(scores == 0)  # orthogonal to the meta-chunk, or nothing at all
-        result = np.zeros(len(chunks), dtype=bool)
-        result[zero] = ~self._pool.vectors.take(chunks[zero]).any(axis=1)
-        return result
-
-    def _margin(self, group: int) -> float:
-        vectors = self._pool.vectors.take(self._neighbours.meta_chunks).astype(np.float64)
-        similar = np.delete(vectors @ vectors[group], group)
-        return float(similar.max()) * (1 - (self._config.relative_margin or 0.0))
+            return reasons[:most]
+        used = np.zeros(len(fingerprints), dtype=bool)
+        used[self._present] = True
+        reasons[(reasons == 0) & used[rows]] = CODES["used"]
+        open_ = (reasons == 0).nonzero()[0]
+        if self._config.max_reuse is not None:
+            usage = [self._usage[chunk] for chunk in own.chunks[start + open_].tolist()]
+            free = np.array(usage, dtype=np.int64) < self._config.max_reuse
+            reasons[open_[~free]] = CODES["max_reuse"]
+            open_ = open_[free]
+        if len(open_) > most:
+            reasons, open_ = reasons[: open_[most]], open_[:most]
+        reasons[open_[fingerprints.copies(rows[open_], self._present)]] = CODES["copy"]
+        return reasons

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nextlong.config import PoolConfig, validated
 from nextlong.errors import NextlongError
 from nextlong.execution.arrays import load_array
-from nextlong.execution.arrow import open_arrow, strings
+from nextlong.execution.arrow import open_arrow, sound_strings, strings
 from nextlong.execution.files import plain_path, read_description, read_json
 from nextlong.execution.intact import require_intact
 from nextlong.execution.object_path import last_change, located
@@ -155,10 +157,10 @@ class Pool:
 
     def _text_at(self, chunk: int) -> tuple[int, int, memoryview]:
         """Where a chunk's text begins and ends among the bytes of its shard, and these bytes."""
-        shard = int(np.searchsorted(self._chunk_ends, chunk, side="right"))
+        shard = bisect_right(self._chunk_ends, chunk)
         ends, data = self._text_buffers(shard)
-        row = chunk - self.shard_start(shard)
-        return int(ends[row]), int(ends[row + 1]), data
+        start, stop = ends[chunk - self.shard_start(shard) :][:2].tolist()
+        return start, stop, data
 
     def _text_buffers(self, shard: int) -> tuple[Ordinals, memoryview]:
         if shard not in self._texts:
@@ -205,22 +207,36 @@ class Pool:
 
     def document_ids(self, documents: Ordinals) -> list[str]:
         """The ids of documents, in the order asked for."""
-        shards = np.searchsorted(self._document_ends, documents, side="right")
-        result: list[str] = [""] * len(documents)
-        for shard in np.unique(shards).tolist():
-            places = np.flatnonzero(shards == shard)
+        ids: list[str] = self.document_id_column(documents).to_pylist()
+        return ids
+
+    def document_id_column(self, documents: Ordinals) -> pa.StringArray:
+        """:meth:`document_ids` as an Arrow array.
+
+        Raises:
+            NextlongError: an id is no UTF-8, so a file is damaged.
+        """
+        groups = _grouped(np.searchsorted(self._document_ends, documents, side="right"), len(self.shards))
+        columns, order = [pa.array([], type=pa.string())], [np.empty(0, dtype=np.int64)]
+        for shard, places in groups:
             first = int(self._document_ends[shard - 1]) if shard else 0
             column = self._document_batch(shard).column("id").take(pa.array(documents[places] - first))
-            path = self.folder / layout.DOCUMENTS / f"{self.shards[shard]}.arrow"
-            for place, identity in zip(places.tolist(), strings(column, path), strict=True):
-                result[place] = self._repeated.get(int(documents[place]), identity)
-        return result
+            columns.append(sound_strings(column, self.folder / layout.DOCUMENTS / f"{self.shards[shard]}.arrow"))
+            order.append(places)
+        ids = pa.concat_arrays(columns).take(pa.array(np.argsort(np.concatenate(order), kind="stable")))
+        again, names = self._repeated
+        if len(again):
+            places = np.searchsorted(again, documents).clip(max=len(again) - 1)
+            is_again = again[places] == documents
+            ids = pc.if_else(pa.array(is_again), names.take(pa.array(places)), ids)
+        return ids
 
     @cached_property
-    def _repeated(self) -> dict[int, str]:
+    def _repeated(self) -> tuple[Ordinals, pa.StringArray]:
+        """Documents that have another id than their text gives, in order, and these ids."""
         path = self.folder / layout.CATALOG / "repeated.arrow"
         batch = open_arrow(path, REPEATED_SCHEMA)
-        return dict(zip(batch.column("document").to_pylist(), strings(batch.column("id"), path), strict=True))
+        return batch.column("document").to_numpy(), sound_strings(batch.column("id"), path)
 
     @cached_property
     def vectors(self) -> VectorShards:

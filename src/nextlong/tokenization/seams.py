@@ -19,7 +19,7 @@ from nextlong.tokenization.edges import PROBE
 from nextlong.tokenization.tokenizer import Tokenizer, Tokens
 
 # Longer runs of letters, or of what is none, are not worth it: the chunks are encoded whole.
-_LETTERS, _OTHERS = 64, 256
+_LETTERS, _OTHERS = 64, 2048
 # Characters of a chunk's beginning and end that decide: of a longer chunk, the run at its end is seen to be whole.
 EDGE = _LETTERS + _OTHERS + 1
 _TAIL = re.compile(rf".*(?<![^\W\d_])([^\W\d_]{{1,{_LETTERS}}})([\W\d_]{{0,{_OTHERS}}})\Z", re.DOTALL)
@@ -35,16 +35,22 @@ class Seam:
     """How two chunks are joined.
 
     Attributes:
-        before: the tokens with which the unit of the first chunk ends, and which it loses.
+        before: how many of its last tokens the unit of the first chunk loses.
         middle: the tokens that come between the two.
-        after: the tokens with which the unit of the second chunk, a carrying one, begins, and which it loses.
+        after: how many of its first tokens the unit of the second chunk, a carrying one, loses.
         own: how many tokens of ``middle`` count to the first chunk and the separator.
+        lost: the tokens that the two lose, as bytes.
     """
 
-    before: Tokens
+    before: int
     middle: Tokens
-    after: Tokens
+    after: int
     own: int
+    lost: tuple[bytes, bytes]
+
+    def fits(self, left: Tokens, right: Tokens) -> bool:
+        """Whether two units have the tokens that they are to lose."""
+        return left[len(left) - self.before :].tobytes() == self.lost[0] and right[: self.after].tobytes() == self.lost[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,10 @@ class Seams:
             return None
         border = len(end) + len(self._separator)
         own = int(np.searchsorted(np.maximum.accumulate(ends[first:]), border, side="right"))
-        return Seam(tail.change, tokens[first:last], head.change, own) if own <= last - first else None
+        if own > last - first:
+            return None
+        lost = tail.change.tobytes(), head.change.tobytes()
+        return Seam(len(tail.change), tokens[first:last], len(head.change), own, lost)
 
     def _tail(self, end: str, letters: int) -> _Window | None:
         """Up to the first word that begins behind the letters: whatever stood before them, a word begins there."""

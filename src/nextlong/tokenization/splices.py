@@ -94,7 +94,7 @@ def _spliced(
         seams = _seams(joiner, units, texts, first, last)
         if seams is not None:
             for place, seam in enumerate(seams, start=first):
-                behind[place - 1], before[place] = len(seam.before), len(seam.after)
+                behind[place - 1], before[place] = seam.before, seam.after
                 own[place], inserted[place] = seam.own, seam.middle
             if (before + behind <= counts)[first - 1 : last].all():
                 continue
@@ -135,14 +135,7 @@ def _seams(joiner: Joiner, units: Packed, texts: Texts, first: int, last: int) -
     found = []
     for place in range(first, last):
         seam = joiner.seams.between(texts.tail(place - 1), texts.head(place))
-        if seam is None or not _fits(seam, units.tokens(place - 1), units.tokens(place)):
+        if seam is None or not seam.fits(units.tokens(place - 1), units.tokens(place)):
             return None
         found.append(seam)
     return found
-
-
-def _fits(seam: Seam, left: Tokens, right: Tokens) -> bool:
-    """Whether the units have the tokens that the seam takes away."""
-    return np.array_equal(left[len(left) - len(seam.before) :], seam.before) and np.array_equal(
-        right[: len(seam.after)], seam.after
-    )

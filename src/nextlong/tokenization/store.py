@@ -57,6 +57,23 @@ class _Part:
     flags: npt.NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class _Shard:
+    """What is stored of a shard.
+
+    Attributes:
+        home: for each of its chunks the number of its tokens' flat array, int32; -1 where there are none.
+        entry: for each of its chunks where its entry is in ``offsets``, the next one being its end, and in ``flags``; int32.
+        offsets: of all files, one behind the other.
+        flags: of all files, each with one more at its end.
+    """
+
+    home: npt.NDArray[np.int32]
+    entry: npt.NDArray[np.int32]
+    offsets: Ordinals
+    flags: npt.NDArray[np.uint8]
+
+
 class TokenStore:
     """Reads the stored tokens of a pool, memory-mapped. What it sees is what lay there when a shard was first asked for."""
 
@@ -64,15 +81,14 @@ class TokenStore:
         self.folder = store_folder(pool, joiner)
         self._pool, self._joiner = pool, joiner
         self._flats: list[Tokens] = []
-        self._shards: dict[int, tuple[list[tuple[int, _Part]], npt.NDArray[np.int32], npt.NDArray[np.int32]]] = {}
+        self._shards: dict[int, _Shard] = {}
         self._here: dict[int, tuple[int, int, int, int]] = {}  # tokenised in this process, because the store lacks them
 
     def missing(self, chunks: Ordinals) -> Ordinals:
         """Those of the chunks that the store does not hold."""
         absent = np.zeros(len(chunks), dtype=bool)
         for shard, places in self._pool.by_shard(chunks):
-            part_of = self._shard(shard)[1]
-            absent[places] = part_of[chunks[places] - self._pool.shard_start(shard)] < 0
+            absent[places] = self._shard(shard).home[chunks[places] - self._pool.shard_start(shard)] < 0
         return chunks[absent]
 
     def find(self, chunks: Ordinals) -> Packed:
@@ -81,15 +97,12 @@ class TokenStore:
         starts, stops = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
         found = Packed(self._flats, np.full(count, -1, dtype=np.int32), starts, stops, np.zeros(count, dtype=np.uint8))
         for shard, places in self._pool.by_shard(chunks):
-            parts, part_of, entry_in = self._shard(shard)
-            rows = chunks[places] - self._pool.shard_start(shard)
-            numbers, entries = part_of[rows], entry_in[rows]
-            for number, (home, part) in enumerate(parts):
-                here = np.flatnonzero(numbers == number) if len(parts) > 1 else np.flatnonzero(numbers >= 0)
-                at, own = places[here], entries[here]
-                found.home[at] = home
-                found.starts[at], found.stops[at] = part.offsets[own], part.offsets[own + 1]
-                found.flags[at] = part.flags[own]
+            stored, rows = self._shard(shard), chunks[places] - self._pool.shard_start(shard)
+            homes = stored.home[rows]
+            there = homes >= 0
+            at, entries = places[there], stored.entry[rows[there]]
+            found.home[at], found.flags[at] = homes[there], stored.flags[entries]
+            starts[at], stops[at] = stored.offsets[entries], stored.offsets[entries + 1]
         return found
 
     def units(self, chunks: Ordinals) -> Packed:
@@ -136,17 +149,20 @@ class TokenStore:
                 found.setdefault(receipt.name.split(".")[0], []).append(path)
         return found
 
-    def _shard(self, shard: int) -> tuple[list[tuple[int, _Part]], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """The parts of a shard with their homes, and for each of its chunks the part (-1: none) and the place in it."""
+    def _shard(self, shard: int) -> _Shard:
         if shard not in self._shards:
             size = self._pool.shard_size(shard)
-            parts, part_of, entry_in = [], np.full(size, -1, dtype=np.int32), np.zeros(size, dtype=np.int32)
-            for number, path in enumerate(self.parts(shard)):
+            home, entry = np.full(size, -1, dtype=np.int32), np.zeros(size, dtype=np.int32)
+            offsets, flags = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.uint8)]
+            first = 0
+            for path in self.parts(shard):
                 part = _opened(path, last_change(path))
-                part_of[part.rows], entry_in[part.rows] = number, np.arange(len(part.rows))
-                parts.append((len(self._flats), part))
+                home[part.rows], entry[part.rows] = len(self._flats), np.arange(first, first + len(part.rows))
+                offsets.append(part.offsets)
+                flags += [part.flags, np.zeros(1, dtype=np.uint8)]
+                first += len(part.offsets)
                 self._flats.append(part.flat)
-            self._shards[shard] = parts, part_of, entry_in
+            self._shards[shard] = _Shard(home, entry, np.concatenate(offsets), np.concatenate(flags))
         return self._shards[shard]
 
 

@@ -1,0 +1,105 @@
+"""The canonical table of sequences, from the columns of their chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from nextlong.composition.session import Session
+from nextlong.pool.pool import Ordinals
+from nextlong.records import ROLES, SEQUENCE_SCHEMA, SPAN_TYPE, Ends, Order
+
+# Similarity by rank is recorded up to this rank, for the summary.
+_RANKS = 512
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A sequence as it will stand in its row.
+
+    Attributes:
+        order: its chunks.
+        ends: where each ends in the joined tokens; the last one at the end of the content, or behind.
+        root, topic: as in :class:`~nextlong.composition.method.Draft`.
+    """
+
+    order: Order
+    ends: Ends
+    root: int
+    topic: str
+
+
+def sequence_table(session: Session, kept: Sequence[Kept], first: int) -> tuple[pa.Table, dict[str, Any]]:
+    """The table of sequences, ``SEQUENCE_SCHEMA``, and figures of them.
+
+    Args:
+        session: the dataset.
+        kept: the sequences.
+        first: number of the first one.
+
+    Returns:
+        The table; ``meta_chunks``, ``negatives``, ``documents`` of all sequences, and ``rank_scores``: for each rank the sum
+        of the negatives' similarities and how many there are.
+    """
+    config, pool = session.config, session.pool()
+    counts = np.array([len(one.order) for one in kept], dtype=np.int64)
+    chunks, roles, groups, ranks, scores = (
+        _joined([getattr(one.order, name) for one in kept]) for name in ("chunks", "roles", "groups", "ranks", "scores")
+    )
+    documents = pool.documents_of(chunks)
+    # Where a sequence begins, its first chunk does; every other chunk where the one before it ends.
+    ends = np.minimum(_joined([one.ends for one in kept]), session.content) + len(session.bos)
+    borders = np.cumsum(counts)
+    starts = np.concatenate([ends[:0], [len(session.bos)], ends[:-1]])[: len(ends)]
+    starts[borders[:-1]] = len(session.bos)
+    columns = {
+        "role": pa.DictionaryArray.from_arrays(pa.array(roles.astype(np.int8)), pa.array(ROLES)).cast(pa.string()),
+        "document": pool.document_id_column(documents),
+        "position": (chunks - pool.first_chunk[documents]).astype(np.int32),
+        "chunk": chunks,
+        "group": groups,
+        "rank": ranks,
+        "score": scores,
+        "token_start": starts.astype(np.int32),
+        "token_end": ends.astype(np.int32),
+    }
+    spans = pa.StructArray.from_arrays([pa.array(columns[field.name]) for field in SPAN_TYPE], fields=list(SPAN_TYPE))
+    offsets = pa.array(np.concatenate([[0], borders]).astype(np.int32))
+    method = config.composition.method
+    table = pa.table(
+        [
+            pa.array([f"{method}-{first + number:08d}" for number in range(len(kept))], type=pa.string()),
+            pa.array([method] * len(kept), type=pa.string()),
+            pa.array(np.full(len(kept), config.length, dtype=np.int32)),
+            pool.document_id_column(np.array([one.root for one in kept], dtype=np.int64)),
+            pa.array([one.topic for one in kept], type=pa.string()),
+            pa.ListArray.from_arrays(offsets, spans, type=SEQUENCE_SCHEMA.field("spans").type),
+        ],
+        schema=SEQUENCE_SCHEMA,
+    )
+    negative = roles == ROLES.index("negative")
+    rank = np.minimum(ranks[negative], _RANKS).astype(np.int64) - 1
+    sums = np.bincount(rank, weights=scores[negative].astype(np.float64), minlength=_RANKS)
+    amounts = np.bincount(rank, minlength=_RANKS)
+    return table, {
+        "meta_chunks": int(np.count_nonzero(roles == ROLES.index("meta"))),
+        "negatives": int(np.count_nonzero(negative)),
+        "documents": _distinct(documents, np.repeat(np.arange(len(kept)), counts)),
+        "rank_scores": [[round(total, 6), amount] for total, amount in zip(sums.tolist(), amounts.tolist(), strict=True)],
+    }
+
+
+def _joined(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return np.concatenate(columns) if columns else np.empty(0, dtype=np.int64)
+
+
+def _distinct(documents: Ordinals, sequences: Ordinals) -> int:
+    """How many different documents stand in each sequence, all together."""
+    order = np.lexsort((documents, sequences))
+    changes = (np.diff(documents[order]) != 0) | (np.diff(sequences[order]) != 0)
+    return int(np.count_nonzero(changes)) + (len(documents) > 0)
