@@ -24,7 +24,7 @@ from nextlong.pool.catalog import save_array
 from nextlong.pool.pool import Ordinals
 from nextlong.records import NEIGHBOUR_SCHEMA
 
-VERSION = 4
+VERSION = 5
 
 # Candidates that are written together, of 12 bytes each.
 _TOGETHER = 1 << 20
