@@ -114,6 +114,18 @@ class Order(Sequence[Placed]):
         order.scores[:] = [place.score for place in places]
         return order
 
+    @staticmethod
+    def joined(orders: Sequence[Order]) -> Order:
+        """One behind the other."""
+        every = [Order.blank(0, "meta"), *orders]
+        return Order(
+            np.concatenate([one.chunks for one in every]),
+            np.concatenate([one.roles for one in every]),
+            np.concatenate([one.groups for one in every]),
+            np.concatenate([one.ranks for one in every]),
+            np.concatenate([one.scores for one in every]),
+        )
+
     def __len__(self) -> int:
         return len(self.chunks)
 

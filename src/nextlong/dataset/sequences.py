@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from nextlong.composition.session import Session
@@ -48,12 +47,12 @@ def sequence_table(session: Session, kept: Sequence[Kept], first: int) -> tuple[
     """
     config, pool = session.config, session.pool()
     counts = np.array([len(one.order) for one in kept], dtype=np.int64)
-    chunks, roles, groups, ranks, scores = (
-        _joined([getattr(one.order, name) for one in kept]) for name in ("chunks", "roles", "groups", "ranks", "scores")
-    )
+    order = Order.joined([one.order for one in kept])
+    chunks, roles = order.chunks, order.roles
     documents = pool.documents_of(chunks)
     # Where a sequence begins, its first chunk does; every other chunk where the one before it ends.
-    ends = np.minimum(_joined([one.ends for one in kept]), session.content) + len(session.bos)
+    every_end = np.concatenate([np.empty(0, dtype=np.int32), *(one.ends for one in kept)])
+    ends = np.minimum(every_end, session.content) + len(session.bos)
     borders = np.cumsum(counts)
     starts = np.concatenate([ends[:0], [len(session.bos)], ends[:-1]])[: len(ends)]
     starts[borders[:-1]] = len(session.bos)
@@ -62,9 +61,9 @@ def sequence_table(session: Session, kept: Sequence[Kept], first: int) -> tuple[
         "document": pool.document_id_column(documents),
         "position": (chunks - pool.first_chunk[documents]).astype(np.int32),
         "chunk": chunks,
-        "group": groups,
-        "rank": ranks,
-        "score": scores,
+        "group": order.groups,
+        "rank": order.ranks,
+        "score": order.scores,
         "token_start": starts.astype(np.int32),
         "token_end": ends.astype(np.int32),
     }
@@ -83,8 +82,8 @@ def sequence_table(session: Session, kept: Sequence[Kept], first: int) -> tuple[
         schema=SEQUENCE_SCHEMA,
     )
     negative = roles == ROLES.index("negative")
-    rank = np.minimum(ranks[negative], _RANKS).astype(np.int64) - 1
-    sums = np.bincount(rank, weights=scores[negative].astype(np.float64), minlength=_RANKS)
+    rank = np.minimum(order.ranks[negative], _RANKS).astype(np.int64) - 1
+    sums = np.bincount(rank, weights=order.scores[negative].astype(np.float64), minlength=_RANKS)
     amounts = np.bincount(rank, minlength=_RANKS)
     return table, {
         "meta_chunks": int(np.count_nonzero(roles == ROLES.index("meta"))),
@@ -92,10 +91,6 @@ def sequence_table(session: Session, kept: Sequence[Kept], first: int) -> tuple[
         "documents": _distinct(documents, np.repeat(np.arange(len(kept)), counts)),
         "rank_scores": [[round(total, 6), amount] for total, amount in zip(sums.tolist(), amounts.tolist(), strict=True)],
     }
-
-
-def _joined(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    return np.concatenate(columns) if columns else np.empty(0, dtype=np.int64)
 
 
 def _distinct(documents: Ordinals, sequences: Ordinals) -> int:
