@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,23 +25,27 @@ import world
 import zstandard
 
 from nextlong.chunking import make_chunker
-from nextlong.config import ChunkingConfig, CorpusConfig, load_recipe
+from nextlong.config import ChunkingConfig, CorpusConfig, EncoderConfig, load_recipe
 from nextlong.corpus.huggingface import find_saved_dataset
 from nextlong.corpus.read import read_source
 from nextlong.corpus.source import Source, public_name
 from nextlong.dataset.markdown import code, code_block
 from nextlong.dataset.mine import read_neighbours
 from nextlong.dataset.plan import read_units
+from nextlong.embedding.endpoint import EndpointEncoder
 from nextlong.errors import NextlongError
 from nextlong.execution.arrays import load_array
 from nextlong.execution.arrow import open_arrow, strings
-from nextlong.execution.files import read_description, read_json, write_description
+from nextlong.execution.files import read_description, read_json, write_description, write_record
 from nextlong.execution.local import LocalExecutor
 from nextlong.execution.progress import Quiet
 from nextlong.execution.tables import read_rows, read_table
 from nextlong.execution.tasks import Ledger
 from nextlong.exporting.gather import GATHERED_SCHEMA, open_gathered
 from nextlong.formats.registry import FORMATS
+from nextlong.index.build import build_ivf
+from nextlong.index.ivf import load_ivf
+from nextlong.index.vectors import VectorShards
 from nextlong.plain_yaml import load_yaml
 from nextlong.pool import pool as pool_module
 from nextlong.pool.catalog import read_shard_table
@@ -45,6 +53,8 @@ from nextlong.pool.pool import Pool
 from nextlong.public_text import printable, redacted
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, NEIGHBOUR_SCHEMA, SEQUENCE_SCHEMA, UNIT_SCHEMA, Document
 from nextlong.tokenization.huggingface import load_from_folder
+from nextlong.tokenization.store import TokenStore, open_joiner
+from nextlong.tokenization.tokenizer import load_tokenizer
 from nextlong.verification.verify import verify_path
 
 
@@ -210,11 +220,10 @@ def receipt(data: bytes) -> None:
         folder = path.parent / "receipts" / "stage"
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            stage, name = (json.loads(data)[key] for key in ("stage", "name"))
-            written = data.replace(json.dumps(stage).encode(), b'"stage"').replace(json.dumps(name).encode(), b'"one"')
-        except (ValueError, KeyError, TypeError, RecursionError):
-            written = data
-        world.replace(folder / "one.json", written)
+            content = {key: value for key, value in json.loads(data).items() if key != "checksum"}
+            write_record(folder / "one.json", {**content, "stage": "stage", "name": "one"})
+        except (ValueError, AttributeError, TypeError, RecursionError):
+            world.replace(folder / "one.json", data)
         for found in Ledger(path.parent).receipts("stage"):
             assert all(".." not in output.split("/") and not output.startswith("/") for output in found.outputs)
             found.checksums()
@@ -304,6 +313,99 @@ def sequences(data: bytes) -> None:
         with suppress(NextlongError):
             read_table(path, SEQUENCE_SCHEMA).to_pylist()
         list(read_rows(path, SEQUENCE_SCHEMA, 2))
+
+
+# -------------------------------------------------------------------------------------- indexes, stored tokens, services
+
+
+def _index_files() -> list[Path]:
+    return sorted(path for path in _index().rglob("*") if path.is_file())
+
+
+@cache
+def _index() -> Path:
+    """An inverted file over the pool's vectors, in three shards' worth of lists."""
+    folder = world.folder() / "ivf"
+    folder.mkdir()
+    _reports[folder] = build_ivf(_vectors(), folder, seed=0, recall_target=0.9, lists=3)
+    return folder
+
+
+_reports: dict[Path, Any] = {}
+
+
+@cache
+def _vectors() -> VectorShards:
+    return VectorShards(sorted((world.pool() / "vectors").glob("*.npy")))
+
+
+@target(lambda: [bytes([number]) + path.read_bytes() for number, path in enumerate(_index_files())])
+def inverted_file(data: bytes) -> None:
+    if not data:
+        return
+    path = _index_files()[data[0] % len(_index_files())]
+    good = path.read_bytes()
+    try:
+        world.replace(path, data[1:])
+        opened = load_ivf(_index(), _vectors(), _reports[_index()])
+        _, found = opened.search(_vectors().take(np.arange(3)), 5)
+        assert found.max() < _vectors().count
+    finally:
+        world.replace(path, good)
+
+
+@target(lambda: [path.read_bytes() for path in sorted((_stored()).glob("*.arrow"))])
+def stored_tokens(data: bytes) -> None:
+    path = min(_stored().glob("*.arrow"))
+    good = path.read_bytes()
+    try:
+        world.replace(path, data)
+        _clear_caches()
+        pool = Pool(world.pool())
+        store = TokenStore(
+            pool, open_joiner(str(world.tokenizer()), "\n\n", load_tokenizer(str(world.tokenizer())).fingerprint)
+        )
+        store.lengths(np.arange(min(pool.chunks, 50)))
+    finally:
+        world.replace(path, good)
+
+
+@cache
+def _stored() -> Path:
+    world.dataset()
+    (folder,) = (world.pool() / "tokens").iterdir()
+    return folder
+
+
+# What a service answers; the encoder that asks is real, and so is the server.
+_answer: list[bytes] = []
+
+
+@cache
+def _encoder() -> EndpointEncoder:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(_answer[0])))
+            self.end_headers()
+            self.wfile.write(_answer[0])
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    os.environ["no_proxy"] = "127.0.0.1"
+    _answer[:] = [b'{"data": [{"index": 0, "embedding": [1, 2, 3]}]}']
+    return EndpointEncoder(EncoderConfig(name="endpoint"), f"http://127.0.0.1:{server.server_port}", first_wait=0)
+
+
+@target(lambda: [b'{"data": [{"index": 1, "embedding": [1, 2, 3]}, {"index": 0, "embedding": [1e300, -2.5, NaN]}]}', b"[]"])
+def service(data: bytes) -> None:
+    encoder = _encoder()
+    _answer[:] = [data]
+    assert encoder.encode(["a text", "another"]).shape == (2, 3)
 
 
 # ---------------------------------------------------------------------------------------------------------------- formats

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import shutil
 import tempfile
 from functools import cache
@@ -12,7 +11,7 @@ from pathlib import Path
 from small_runs import DIMENSIONS, GRANULARITY, LENGTH, train_tokenizer, write_corpus
 
 import nextlong
-from nextlong.execution.files import checksum
+from nextlong.execution.files import checksum, read_record, write_record
 
 # Files that are larger are left alone: mutating them finds little.
 MOST_BYTES = 1 << 16
@@ -72,7 +71,7 @@ class Forged:
         paths = [path for path in sorted(made.rglob("*")) if path.is_file() and path.name not in (".lock", "metrics.jsonl")]
         self._contents = {path: path.read_bytes() for path in paths}
         self.files = [path for path in paths if "receipts" not in path.parts and len(self._contents[path]) <= MOST_BYTES]
-        self._receipts = {path: json.loads(self._contents[path]) for path in paths if "receipts" in path.parts}
+        self._receipts = {path: read_record(path) for path in paths if "receipts" in path.parts}
 
     def seeds(self) -> list[bytes]:
         """Every file as it is: its number, then its content."""
@@ -86,7 +85,7 @@ class Forged:
         for receipt, content in self._receipts.items():
             if name in content["outputs"]:
                 entry = {"checksum": checksum(path), "bytes": path.stat().st_size}
-                replace(receipt, json.dumps({**content, "outputs": {**content["outputs"], name: entry}}).encode())
+                write_record(receipt, {**content, "outputs": {**content["outputs"], name: entry}})
         replace(self.folder / "plan.json", (self.folder / "plan.json").read_bytes())
         return path
 

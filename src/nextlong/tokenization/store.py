@@ -157,6 +157,12 @@ class TokenStore:
             first = 0
             for path in self.parts(shard):
                 part = _opened(path, last_change(path))
+                # A row below 0 would count from the end, and give one chunk the tokens of another.
+                if len(part.rows) and not 0 <= part.rows.min() <= part.rows.max() < size:
+                    raise NextlongError(
+                        f"{path} is damaged: it names chunk {part.rows.min()} or {part.rows.max()} of a shard of {size:,}.",
+                        "Delete it and run the command that made it again: only it is remade.",
+                    )
                 home[part.rows], entry[part.rows] = len(self._flats), np.arange(first, first + len(part.rows))
                 offsets.append(part.offsets)
                 flags += [part.flags, np.zeros(1, dtype=np.uint8)]
