@@ -2,15 +2,20 @@
 
     python benchmarks/scaling_constants.py CORPUS.jsonl.zst --out RUN_FOLDER [--tokenizer FOLDER]
 
-Makes a pool and a dataset in this process, one task after the other, and writes `benchmarks/scaling.json`. Seconds are of
-processor time, all threads together, so that other work on the machine disturbs them little. The index is divided into
-shards, so that searching is a stage of its own.
+Makes a pool and a dataset in this process, one task after the other on one thread, and writes `benchmarks/scaling.json`.
+Seconds are of processor time, so that other work on the machine disturbs them little. The index is divided into shards, so
+that searching is a stage of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+
+# Before anything reads it. Threads that wait for each other spin, and that would count as processor time.
+os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = "1"
+
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -37,8 +42,9 @@ Result = TypeVar("Result")
 CONSTANTS = Path(__file__).parent / "scaling.json"
 POOL_FOLDERS = ("documents", "chunks", "catalog", "fingerprints", "vectors", "receipts")
 DATA_FOLDERS = ("units", "neighbours", "wanted", "sequences", "tokens", "receipts")
-# Queries to the approximate index, at once, as a task of the search grid has them.
-QUERIES = 4_000
+# Queries to the approximate index, at once, as a task of the search grid has them; and how many neighbours, of the depths
+# that roots of 128K ask for (powers of the root of 2) one above most.
+QUERIES, DEPTH = 4_000, 725
 # Vectors of a shard here, so that a pool of more has several, and searching is a stage of its own.
 SHARD_VECTORS = 40_000
 
@@ -83,8 +89,7 @@ def main() -> None:
     tokenizer = options.tokenizer or str(trained_tokenizer(str(options.corpus), options.out / "tokenizer"))
     pool, pool_constants = _pool(options.corpus, options.out / "pool")
     data_constants = _dataset(pool, options.out / "data", options.length, options.tokens, tokenizer)
-    depth = round(data_constants["neighbours_per_query"])
-    index_constants = _approximate(options.corpus, options.out / "pool", depth)
+    index_constants = _approximate(options.corpus, options.out / "pool")
     on = f"{options.corpus.name} on {machine()}, {date.today().isoformat()}; nextlong {nextlong.__version__}"
     CONSTANTS.write_text(
         json.dumps({"on": on, **pool_constants, **data_constants, **index_constants}, indent=1) + "\n", encoding="utf-8"
@@ -140,7 +145,7 @@ def _dataset(pool: nextlong.Pool, folder: Path, length: int, tokens: int, tokeni
     }
 
 
-def _approximate(corpus: Path, folder: Path, depth: int) -> dict[str, Any]:
+def _approximate(corpus: Path, folder: Path) -> dict[str, Any]:
     """The same pool with an approximate index."""
     run = ByStage()
     sections = {"corpus": {"inputs": (str(corpus),)}, "index": {"kind": "ivf"}}
@@ -148,9 +153,11 @@ def _approximate(corpus: Path, folder: Path, depth: int) -> dict[str, Any]:
     chosen = np.random.default_rng(0).choice(pool.chunks, QUERIES, replace=False)
     queries = pool.vectors.take(np.sort(chosen))
     before = time.process_time()
-    pool.index.search(queries, depth)
+    pool.index.search(queries, DEPTH)
     return {
-        "index_seconds_per_chunk": {stage: seconds / pool.chunks for stage, seconds in run.seconds.items()},
+        "index_seconds": dict(run.seconds),
+        "index_lists": pool.description["index"]["lists"],
+        "index_depth": DEPTH,
         "index_bytes_per_chunk": bytes_in(folder / "index") / pool.chunks,
         "index_search_seconds_per_query": (time.process_time() - before) / QUERIES,
         "index_recall": pool.description["index"]["recall"],
