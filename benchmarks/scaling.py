@@ -17,12 +17,11 @@ from typing import Any
 from markdown import write_table
 from scaling_constants import CONSTANTS
 
-from nextlong.index.build import RECALL_QUERIES, default_lists
+from nextlong.index.build import default_lists
 from nextlong.index.protocol import SHARD_VECTORS
 from nextlong.sizes import format_bytes, format_count
 
 HOUR = 3600
-GIB = 1 << 30
 # Sustained, in bfloat16, of an encoder on one data-centre GPU; an assumption, of which nothing here was measured.
 GPU_FLOPS = 1e14
 # Parameters of an encoder's layers, without its table of tokens: each costs two operations for a token.
@@ -78,7 +77,7 @@ def main() -> None:
 
 def report(known: dict[str, Any]) -> str:
     """All tables, in Markdown."""
-    parts = (_sizes(), _disk(known), _time(known), _search(known), _gpus(known))
+    parts = (_sizes(), _disk(known), _time(known), _search(known), _memory(known), _gpus(known))
     constants = f"Constants (`benchmarks/scaling.json`): {known['chunks']:,} chunks, {known['on']}."
     return "\n\n".join([*parts, constants])
 
@@ -181,7 +180,7 @@ def _built(case: Case, known: dict[str, Any]) -> dict[str, float]:
     return {
         "train": seconds["train"] * lists**2,  # as many vectors for each list, each compared with all lists
         "fill": seconds["fill"] * lists * case.chunks / known["chunks"],
-        "measure recall": RECALL_QUERIES * case.chunks * known["search_seconds_per_query_and_vector"],
+        "measure recall": seconds["index"] * case.chunks / known["chunks"],  # against exact search, always as many queries
     }
 
 
@@ -204,6 +203,27 @@ def _search(known: dict[str, Any]) -> str:
         f"(recall {known['index_recall']:.3f}, {known['index_depth']:,} neighbours a query)."
     )
     return "### Exact or approximate search\n\n" + _table(["core-hours", *_columns()], rows) + "\n\n" + note
+
+
+def _memory(known: dict[str, Any]) -> str:
+    each = max(known["pool_memory"], known["data_memory"])
+    shard = SHARD_VECTORS * known["bytes_per_chunk"]["vectors"]
+    rows = [
+        ["processes, one a core", *(format_bytes(each * case.cores) for case in CASES)],
+        [
+            "an index shard, for each core, as file cache",
+            *(format_bytes(min(shard, _vectors(case, known)) * case.cores) for case in CASES),
+        ],
+        [
+            "BM25 while it is built, in one process",
+            *(format_bytes(known["words_memory_per_chunk"] * case.chunks) for case in CASES),
+        ],
+    ]
+    return "### Memory of each machine\n\n" + _table(["", *_columns()], rows)
+
+
+def _vectors(case: Case, known: dict[str, Any]) -> float:
+    return float(case.chunks * known["bytes_per_chunk"]["vectors"])
 
 
 def _gpus(known: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ import os
 # Before anything reads it. Threads that wait for each other spin, and that would count as processor time.
 os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = "1"
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from pipeline import machine, trained_tokenizer
-from watched import PeakMemory
+from watched import PeakMemory, watched
 
 import nextlong
 from nextlong.config import DatasetConfig, PoolConfig, validated
@@ -45,6 +46,16 @@ DATA_FOLDERS = ("units", "neighbours", "wanted", "sequences", "tokens", "receipt
 # Queries to the approximate index, at once, as a task of the search grid has them; and how many neighbours, of the depths
 # that roots of 128K ask for (powers of the root of 2) one above most.
 QUERIES, DEPTH = 4_000, 725
+# A program that builds the index of words of a pool in a folder; without one it only opens the pool.
+INDEX_WORDS = """
+import sys
+from pathlib import Path
+from nextlong import Pool
+from nextlong.mining.retrieval import index_words
+pool = Pool(sys.argv[1])
+if sys.argv[2]:
+    index_words(pool.folder, pool.id, Path(sys.argv[2]))
+"""
 # Vectors of a shard here, so that a pool of more has several, and searching is a stage of its own.
 SHARD_VECTORS = 40_000
 
@@ -89,10 +100,12 @@ def main() -> None:
     tokenizer = options.tokenizer or str(trained_tokenizer(str(options.corpus), options.out / "tokenizer"))
     pool, pool_constants = _pool(options.corpus, options.out / "pool")
     data_constants = _dataset(pool, options.out / "data", options.length, options.tokens, tokenizer)
+    words_constants = _words(pool, options.out / "words")
     index_constants = _approximate(options.corpus, options.out / "pool")
     on = f"{options.corpus.name} on {machine()}, {date.today().isoformat()}; nextlong {nextlong.__version__}"
     CONSTANTS.write_text(
-        json.dumps({"on": on, **pool_constants, **data_constants, **index_constants}, indent=1) + "\n", encoding="utf-8"
+        json.dumps({"on": on, **pool_constants, **data_constants, **words_constants, **index_constants}, indent=1) + "\n",
+        encoding="utf-8",
     )
 
 
@@ -142,6 +155,17 @@ def _dataset(pool: nextlong.Pool, folder: Path, length: int, tokens: int, tokeni
         "driver_seconds_per_sequence": (whole - sum(run.seconds.values())) / sequences,
         "bytes_per_token": {name: bytes_in(folder / name) / made for name in DATA_FOLDERS},
         "data_memory": memory.bytes,
+    }
+
+
+def _words(pool: nextlong.Pool, folder: Path) -> dict[str, Any]:
+    """The index of words, built in a process of its own."""
+    folder.mkdir(exist_ok=True)
+    empty, whole = (watched([sys.executable, "-c", INDEX_WORDS, str(pool.folder), str(out)]) for out in ("", folder))
+    return {
+        "words_memory_per_chunk": (whole.peak_bytes - empty.peak_bytes) / pool.chunks,
+        "words_bytes_per_chunk": bytes_in(folder) / pool.chunks,
+        "words_seconds_per_chunk": (whole.processor_seconds - empty.processor_seconds) / pool.chunks,
     }
 
 
