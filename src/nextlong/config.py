@@ -85,11 +85,11 @@ class IndexConfig(Part):
     """How neighbours are found.
 
     Attributes:
-        kind: ``flat`` (exact), ``ivf`` or ``auto``, which takes flat for a small pool.
+        kind: ``flat`` (exact), ``ivf``, ``cuvs`` (exact, on an NVIDIA GPU), or ``auto``: flat for a small pool, else ivf.
         recall_target: the share of the exact nearest neighbours that ``ivf`` must find, measured on a sample.
     """
 
-    kind: Literal["auto", "flat", "ivf"] = "auto"
+    kind: Literal["auto", "flat", "ivf", "cuvs"] = "auto"
     recall_target: float = Field(default=0.95, gt=0, le=1)
 
 

@@ -63,7 +63,7 @@ TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let a hub model run its own code here.", rich_help_panel=_ENCODER)
 ]
 IndexKind = Annotated[
-    str | None, typer.Option("--index", help="flat, ivf or auto. (default: auto)", rich_help_panel=_ENCODER)
+    str | None, typer.Option("--index", help="flat, ivf, cuvs (a GPU) or auto. (default: auto)", rich_help_panel=_ENCODER)
 ]
 RecallTarget = Annotated[
     float | None,

@@ -51,8 +51,8 @@ def print_pool(pool: Pool, console: Console) -> None:
 
 
 def _index_line(index: dict[str, Any]) -> str:
-    if index["kind"] == "flat":
-        return "flat (exact)"
+    if index["kind"] != "ivf":
+        return "flat (exact)" if index["kind"] == "flat" else "cuvs (exact, on a GPU)"
     return (
         f"ivf, {index['lists']:,} lists, {index['probes']:,} probed at most: recall@{index['recall_at']} "
         f"{index['recall']:.3f} (target {index['recall_target']}), measured against exact search on "

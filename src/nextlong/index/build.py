@@ -14,7 +14,7 @@ from nextlong.execution.progress import advance
 from nextlong.index.centroids import assigned, trained_centroids
 from nextlong.index.flat import FlatIndex
 from nextlong.index.ivf import CENTROIDS, IvfIndex, IvfReport, shard_files
-from nextlong.index.protocol import shard_ranges, shards_for
+from nextlong.index.protocol import Index, shard_ranges, shards_for
 from nextlong.index.recall import recall_at_k, without_self
 from nextlong.index.threads import thread_count
 from nextlong.index.vectors import Float32s, VectorShards
@@ -155,6 +155,24 @@ def calibrate(
         recall_at=depth,
         recall_sample=len(own),
     )
+
+
+def require_equal(index: Index, vectors: VectorShards, seed: int) -> None:
+    """Check that an index that promises exact answers gives those of exact search, on a sample of the pool.
+
+    Raises:
+        NextlongError: it does not.
+    """
+    rng = np.random.default_rng([seed, 1])
+    queries = vectors.take(np.sort(rng.choice(vectors.count, min(RECALL_QUERIES, vectors.count), replace=False)))
+    depth = min(RECALL_AT, vectors.count)
+    found, exact = index.search(queries, depth), FlatIndex(vectors).search(queries, depth)
+    if not (np.array_equal(found[0], exact[0]) and np.array_equal(found[1], exact[1])):
+        different = int((found[1] != exact[1]).any(axis=1).sum())
+        raise NextlongError(
+            f"The index finds other neighbours than exact search for {different:,} of {len(queries):,} chunks.",
+            "Use --index flat or ivf, and report the versions of its library.",
+        )
 
 
 def _calibrated(index: IvfIndex, measured: Callable[[], float], target: float) -> float:

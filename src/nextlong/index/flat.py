@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from nextlong.index.cuvs import BLOCK_BYTES, nearest_on_gpu
 from nextlong.index.exhaustive import exhaustive_search
 from nextlong.index.keys import UNIT, packed, unpacked
 from nextlong.index.protocol import checked, merged, shard_ranges, shards_for
 from nextlong.index.threads import faiss_threads, thread_count
 from nextlong.index.vectors import Float32s, Ordinals, VectorShards
+
+# The k best of a block for each query: scores and rows, ties in any order.
+Nearest = Callable[[Float32s, Float32s, int], tuple[Float32s, Ordinals]]
 
 # Memory for one block of vectors. FAISS is at its full speed from some thousand vectors on.
 _BLOCK_BYTES = 1 << 26
@@ -35,11 +40,16 @@ class FlatIndex:
         vectors: the pool's vectors.
         threads: how many threads to use; None is ``OMP_NUM_THREADS``, or all processors.
         shards: into how many ranges of ordinals the vectors are divided; None for what their number needs.
+        on_gpu: find the candidates on a GPU, with cuVS.
     """
 
-    def __init__(self, vectors: VectorShards, threads: int | None = None, shards: int | None = None) -> None:
+    def __init__(
+        self, vectors: VectorShards, threads: int | None = None, shards: int | None = None, on_gpu: bool = False
+    ) -> None:
         self.vectors = vectors
         self._threads = threads
+        self._nearest: Nearest = nearest_on_gpu if on_gpu else _nearest_by_faiss
+        self._block_bytes = BLOCK_BYTES if on_gpu else _BLOCK_BYTES
         self._ranges = shard_ranges(vectors.count, shards or shards_for(vectors.count))
 
     @property
@@ -87,8 +97,15 @@ class FlatIndex:
 
         best: Any = faiss.ResultHeap(len(queries), fetched, keep_max=True)
         with faiss_threads(threads):
-            for first, block in self.vectors.blocks(max(1024, _BLOCK_BYTES // (4 * self.vectors.dimensions)), within):
-                found = faiss.knn(queries, block, min(fetched, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+            for first, block in self.vectors.blocks(max(1024, self._block_bytes // (4 * self.vectors.dimensions)), within):
+                found = self._nearest(queries, block, min(fetched, len(block)))
                 best.add_result(found[0], found[1] + first)
             best.finalize()
         return best.D, best.I
+
+
+def _nearest_by_faiss(queries: Float32s, block: Float32s, k: int) -> tuple[Float32s, Ordinals]:
+    import faiss
+
+    scores, rows = faiss.knn(queries, block, k, metric=faiss.METRIC_INNER_PRODUCT)
+    return scores, rows

@@ -19,6 +19,7 @@ from nextlong.execution.object_path import remove_folder
 from nextlong.execution.progress import Progress
 from nextlong.execution.run import Run, claimed
 from nextlong.execution.tasks import Receipt, Task
+from nextlong.index.cuvs import require_cuvs
 from nextlong.pool import catalog, embed, fingerprints, indexing, ingest, layout
 from nextlong.pool.derived import remove_outdated
 from nextlong.pool.ingest import ShardReady
@@ -51,6 +52,8 @@ def build(
         NextlongError: a source cannot be read, two documents share an id, no document is left, …
     """
     sources = find_sources(config.corpus)
+    if config.index.kind == "cuvs":
+        require_cuvs()  # which should not wait until the corpus is encoded
     encoder = None
     if not needs_fit(config.encoder):
         if first := preparation(config.encoder):

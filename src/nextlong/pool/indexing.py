@@ -19,7 +19,7 @@ from nextlong.execution.intact import Checksums
 from nextlong.execution.run import Run
 from nextlong.execution.tasks import Outcome, Receipt, Task
 from nextlong.index import build
-from nextlong.index.choose import choose_kind
+from nextlong.index.choose import choose_kind, open_index
 from nextlong.index.ivf import CENTROIDS
 from nextlong.index.protocol import shard_ranges, shards_for
 from nextlong.index.vectors import VectorShards
@@ -65,7 +65,7 @@ class Vectors:
 
 def train_tasks(vectors: Vectors, folder: Path, config: IndexConfig) -> list[Task]:
     """The first stage of an inverted file in ``folder``; no task where none is wanted."""
-    if choose_kind(config, vectors.count) == "flat":
+    if choose_kind(config, vectors.count) != "ivf":
         return []
     version = config_hash(VERSION, vectors.count)
     return [Task("train", "all", train, (vectors, folder), version, vectors.inputs(range(vectors.count)))]
@@ -73,7 +73,7 @@ def train_tasks(vectors: Vectors, folder: Path, config: IndexConfig) -> list[Tas
 
 def fill_tasks(vectors: Vectors, folder: Path, config: IndexConfig, trained: Sequence[Receipt]) -> list[Task]:
     """The second stage: a task for each shard of the index."""
-    if choose_kind(config, vectors.count) == "flat":
+    if choose_kind(config, vectors.count) != "ivf":
         return []
     shards = shards_for(vectors.count)
     version = config_hash(VERSION, vectors.count, shards)
@@ -111,8 +111,11 @@ def fill(vectors: Vectors, folder: Path, number: int, shards: int) -> Outcome:
 def measured(vectors: Vectors, folder: Path, config: IndexConfig, trained: Sequence[Receipt]) -> dict[str, Any]:
     """The figures of the index: its kind, its shards, and those of `IvfReport`."""
     kind, shards = choose_kind(config, vectors.count), shards_for(vectors.count)
-    if kind == "flat":  # searches the vectors themselves
-        return {"kind": kind, "shards": shards}
+    if kind != "ivf":  # searches the vectors themselves
+        figures = {"kind": kind, "shards": shards}
+        if kind == "cuvs":
+            build.require_equal(open_index(figures, folder, opened := _opened(vectors)), opened, _SEED)
+        return figures
     trained_on = trained[0].info["trained_on"]
     report = build.calibrate(_opened(vectors), folder, shards, trained_on, _SEED, config.recall_target)
     return {"kind": kind, **asdict(report)}
