@@ -12,7 +12,7 @@ from nextlong.embedding.vectors import to_unit_float16
 from nextlong.errors import UsageError
 from nextlong.index import protocol
 from nextlong.index.flat import FlatIndex
-from nextlong.index.protocol import Index, merged, rescored, shard_ranges, shards_for
+from nextlong.index.protocol import Index, merged, shard_ranges, shards_for
 from nextlong.records import VECTOR_STEP
 
 
@@ -144,16 +144,3 @@ def test_refuses_senseless_queries(pool):
     for wrong in (np.full((2, 32), 0.3, np.float32), np.full((2, 32), np.nan, np.float32), np.ones((2, 32), np.float32)):
         with pytest.raises(UsageError, match="no vectors of a pool"):
             FlatIndex(pool).search(wrong, 3)
-
-
-def test_rescored_orders_any_candidates_and_pads(pool):
-    vectors = pool.take(np.arange(pool.count))
-    queries = vectors[:3]
-    rng = np.random.default_rng(1)
-    everything = np.stack([rng.permutation(pool.count) for _ in queries])
-    assert_same(rescored(queries, everything, pool, 100), brute_force(vectors, queries, 100))
-    some = np.array([[5, -1, 3], [-1, -1, -1], [1, 2, 0]])
-    scores, ordinals = rescored(queries, some, pool, 4)
-    assert [sorted(row) for row in ordinals.tolist()] == [[-1, -1, 3, 5], [-1] * 4, [-1, 0, 1, 2]]
-    assert (np.isneginf(scores) == (ordinals == -1)).all()
-    assert (np.diff(scores[2, :3]) <= 0).all()

@@ -9,8 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from nextlong.errors import UsageError
-from nextlong.index.threads import row_threads
-from nextlong.index.vectors import Float32s, Ordinals, VectorShards
+from nextlong.index.vectors import Float32s, Ordinals
 from nextlong.records import VECTOR_STEP
 
 # How far a score that is computed again, by whatever means, may be from the recorded one, which is exact.
@@ -22,9 +21,6 @@ SHARD_VECTORS = 1 << 22
 
 # Above the squared length of every rounded vector of length one, and far below where sums are not exact.
 _LONGEST = 1.5
-
-# Candidates gathered at once by `rescored`: 16 Ki vectors of 1,024 dimensions are 64 MiB.
-_GATHERED = 1 << 14
 
 
 @runtime_checkable
@@ -117,47 +113,6 @@ def merged(parts: Iterable[tuple[Float32s, Ordinals]], k: int) -> tuple[Float32s
     )
 
 
-def rescored(
-    queries: Float32s, ordinals: Ordinals, vectors: VectorShards, k: int, threads: int = 1
-) -> tuple[Float32s, Ordinals]:
-    """Score candidates exactly, and order and cut them; see `Index` for what "exactly" means.
-
-    Args:
-        queries: float32 ``(q, d)``, float16-exact.
-        ordinals: the candidates of each query, int64 ``(q, c)``, in any order, none twice in a row; -1 for none.
-        vectors: where the candidates' vectors are.
-        k: how many to keep.
-        threads: how many threads to use.
-
-    Returns:
-        Scores, float32 ``(q, k)``, and ordinals, int64 ``(q, k)``, as `Index.search` gives them.
-    """
-    count, candidates = ordinals.shape
-    scores = np.full((count, k), -np.inf, dtype=np.float32)
-    found = np.full((count, k), -1, dtype=np.int64)
-    kept = min(k, candidates)
-    group = max(1, _GATHERED // max(1, candidates))
-
-    def part(start: int) -> None:
-        rows = slice(start, start + group)
-        exact = _exact(queries[rows], ordinals[rows], vectors)
-        order = np.lexsort((ordinals[rows], -exact), axis=-1)[:, :kept]
-        scores[rows, :kept] = np.take_along_axis(exact, order, axis=1)
-        found[rows, :kept] = np.take_along_axis(ordinals[rows], order, axis=1)
-
-    with row_threads(threads) as each:
-        each(part, range(0, count, group))
-    return scores, found
-
-
-def rounding_error(left: Float32s, right: Float32s) -> float:
-    """The most that a float32 inner product of a row of one and a row of the other can be off, whatever the order."""
-    norms = [float(np.sqrt(np.einsum("nd,nd->n", side, side).max(initial=0.0))) for side in (left, right)]
-    # Higham's bound d·u / (1 − d·u) on Σ|a·b| ≤ |a|·|b|, with u = 2^-24; 1 % more covers the denominator and the norms.
-    bound: float = 1.01 * (left.shape[1] + 1) * 2.0**-24 * norms[0] * norms[1]
-    return bound
-
-
 def checked(queries: Float32s, k: int, dimensions: int) -> Float32s:
     """The queries as a contiguous float32 array, or an error when they or k make no sense for an index of this width.
 
@@ -183,16 +138,3 @@ def checked(queries: Float32s, k: int, dimensions: int) -> Float32s:
 def _on_steps(queries: Float32s) -> bool:
     steps = queries * np.float32(1 / VECTOR_STEP)
     return np.array_equal(steps, np.rint(steps))
-
-
-def _exact(queries: Float32s, ordinals: Ordinals, vectors: VectorShards) -> Float32s:
-    """The exact scores of candidates, float32 ``(q, c)``; -inf where there is none."""
-    scores = np.empty(ordinals.shape, dtype=np.float32)
-    columns = max(1, _GATHERED // len(ordinals)) if len(ordinals) else 1
-    for start in range(0, ordinals.shape[1], columns):
-        part = ordinals[:, start : start + columns]
-        gathered = vectors.take(np.maximum(part, 0).ravel()).reshape(*part.shape, vectors.dimensions)
-        exact = np.einsum("qcd,qd->qc", gathered, queries, dtype=np.float64)
-        scores[:, start : start + columns] = np.where(part >= 0, exact, -np.inf)
-    # A sum of zeros can be -0.0; adding 0.0 makes it the same bits everywhere.
-    return scores + np.float32(0.0)
