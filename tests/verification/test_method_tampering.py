@@ -92,7 +92,9 @@ class Forger:
             _span(place, identity, position, start, end)
             for place, identity, position, start, end in zip(placed, ids, positions, borders[:-1], borders[1:], strict=True)
         ]
-        tokens = self.tokens.row(order[:kept]).tolist()
+        row_tokens = np.empty(self.session.config.length, dtype=np.int32)
+        assert self.tokens.put_row(order[:kept], row_tokens) == len(row_tokens)
+        tokens = row_tokens.tolist()
         edit_rows(self.folder, "sequences", lambda rows: rows[row].update(spans=spans, root=ids[0]))
         edit_rows(self.folder, "tokens", lambda rows: rows[row].update(spans=spans, input_ids=tokens))
         return [str(failure) for failure in nextlong.verify(self.folder, workers=1).failures]
