@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 import nextlong
 from nextlong.dataset import layout
+from nextlong.tokenization.store import TokenStore, open_joiner
+from nextlong.tokenization.tokenizer import load_tokenizer
 
 
 @pytest.fixture
@@ -89,3 +92,15 @@ def test_fewer_sequences_leave_no_file_behind(family_pool, tokenizer_folder, tmp
     assert few[0] == many[0][:5]
     assert len(list((tmp_path / "data" / "tokens").iterdir())) == 2
     assert nextlong.verify(tmp_path / "data", workers=1).failures == []
+
+
+def test_all_that_was_counted_for_a_dataset_is_stored(family_pool, tokenizer_folder, tmp_path, batches):
+    """Those chunks, too, that were too long for the room there was; else each dataset would tokenise them anew."""
+    make(family_pool, tmp_path / "data", tokenizer_folder, seed=11, mining={})
+    receipts = [json.loads(path.read_text()) for path in sorted((tmp_path / "data" / "receipts" / "compose").iterdir())]
+    measured = np.unique([chunk for receipt in receipts for chunk in receipt["info"]["measured"]])
+    used = {span["chunk"] for row in rows_of(tmp_path / "data")[1] for span in row["spans"]}
+    assert set(measured.tolist()) - used
+    joiner = open_joiner(tokenizer_folder, "\n\n", load_tokenizer(tokenizer_folder).fingerprint)
+    store = TokenStore(family_pool, joiner)
+    assert len(store.missing(measured)) == len(store.missing(np.array(sorted(used)))) == 0

@@ -78,6 +78,8 @@ class Draft:
         dropped: chunk ordinals that were taken up for this sequence and stand in none: their tokens are wasted.
         passed_over: reason → how many candidates were looked at and not taken for it.
         searched_deeper: the candidates that :meth:`Method.search` found did not suffice.
+        measured: chunk ordinals whose tokens were counted to choose the others: they are stored, too, so that the next
+            dataset need not count them again.
     """
 
     order: Sequence[Placed]
@@ -87,6 +89,7 @@ class Draft:
     dropped: Ordinals = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     passed_over: Counter[str] = field(default_factory=Counter)
     searched_deeper: bool = False
+    measured: Sequence[int] = ()
 
 
 class NoOptions(Part):

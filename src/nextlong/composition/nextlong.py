@@ -153,7 +153,8 @@ class Nextlong(Method):
                     raise self._pool_exhausted(found, candidates, error.tokens) from error
                 (found,) = self._find([found.root], found.depth * _DEEPER)
                 searches += 1
-        yield Draft(order, ends, found.root, passed_over=candidates.passed_over, searched_deeper=searches > 0)
+        passed_over, measured = candidates.passed_over, candidates.refused
+        yield Draft(order, ends, found.root, passed_over=passed_over, searched_deeper=searches > 0, measured=measured)
 
     def failures(self, sequence: dict[str, Any]) -> Iterator[str]:
         """See :class:`~nextlong.composition.method.Method`."""

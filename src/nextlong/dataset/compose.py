@@ -64,12 +64,14 @@ def compose(
     kept: list[Kept] = []
     passed_over: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
     info: Counter[str] = Counter()
+    measured: set[int] = set()
     for unit, candidates in zip(units, found, strict=True):
         made = 0
         for draft in islice(method.compose(unit, candidates), unit.sequences):
             passed_over.update(draft.passed_over)
             info["tokens_wasted"] += int(method.tokens.lengths(draft.dropped).sum()) if len(draft.dropped) else 0
             info["searched_deeper"] += draft.searched_deeper
+            measured.update(draft.measured)
             if draft.ends[-1] < session.content:
                 info["tokens_wasted"] += int(draft.ends[-1])
                 continue
@@ -86,9 +88,9 @@ def compose(
     with atomic(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     figures = {**info, **figures}
-    ranks = figures["rank_scores"]
     counted = {name: figures.get(name, 0) for name in COUNTED}
-    return Outcome([path], len(kept), {**counted, "passed_over": dict(passed_over), "rank_scores": ranks})
+    others = {"passed_over": dict(passed_over), "rank_scores": figures["rank_scores"], "measured": sorted(measured)}
+    return Outcome([path], len(kept), {**counted, **others})
 
 
 def _kept(session: Session, tokens: ChunkTokens, draft: Draft) -> Kept:

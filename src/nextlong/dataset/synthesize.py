@@ -266,7 +266,8 @@ class _Synthesis:
             write.used_chunks(read_table(folder / f"{receipt.name}.parquet", SEQUENCE_SCHEMA, ["spans"]))
             for receipt in composed
         ]
-        return np.unique(np.concatenate(used))
+        measured = [np.array(receipt.info.get("measured", ()), dtype=np.int64) for receipt in composed]
+        return np.unique(np.concatenate(used + measured))
 
     def _tokenize(self, chunks: Ordinals) -> bool:
         return fill(self.run, self.session.pool(), self.session.joiner_arguments, chunks)

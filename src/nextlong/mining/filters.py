@@ -16,8 +16,8 @@ from nextlong.pool.pool import Ordinals, Pool
 
 # Candidates are looked at in blocks: those that are likely to be needed and some more, since those of a block are compared
 # with each other.
-_SMALLEST_BLOCK, _LARGEST_BLOCK = 24, 512
-_SPARE = 1.25
+_SMALLEST_BLOCK, _LARGEST_BLOCK = 32, 512
+_SPARE = 1.5
 # Where not so many candidates of a meta-chunk were looked up as are needed, so many are, and then ever more.
 _LOOKED_UP, _MORE = 512, 4
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,8 @@ from nextlong.tokenization.tokenizer import Tokens
 from nextlong.tokenization.units import Packed, carrying, closed, leads, opaque
 
 Counts = npt.NDArray[np.int64]
+# Of chunks that were encoded as one text: see :meth:`Joiner.encode_run`.
+Run = tuple[Tokens, int, Counts]
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,20 @@ def spliced(joiner: Joiner, units: Packed, texts: Texts) -> Spliced:
         return Spliced(units, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
     carries = carrying(units.flags)
     cuts = joiner.cuts(carries, closed(units.flags), opaque(units.flags))
+    # Where a cut does not hold, all is joined again; runs that were encoded need not be.
+    encode = cache(partial(joiner.encode_run, count=len(units), text_of=texts.whole, carries=carries))
     while True:
-        result = _spliced(joiner, units, texts, cuts, carries)
+        result = _spliced(joiner, units, texts, cuts, encode)
         if not isinstance(result, int):
             return result
         cuts[result] = False
 
 
 def _spliced(
-    joiner: Joiner, units: Packed, texts: Texts, cuts: npt.NDArray[np.bool_], carries: npt.NDArray[np.bool_]
+    joiner: Joiner, units: Packed, texts: Texts, cuts: npt.NDArray[np.bool_], encode: Callable[[int, int], Run | int]
 ) -> Spliced | int:
     """Join; or the position of a cut that an encoding showed to be wrong."""
-    counts = units.counts
+    counts, carries = units.counts, carrying(units.flags)
     before, behind, own = (np.zeros(len(units), dtype=np.int64) for _ in range(3))
     # What a carrying unit brings along replaces the separator of the unit before it.
     brings = cuts & carries
@@ -100,7 +105,7 @@ def _spliced(
                 continue
             own[first:last] = 0
         start = max(first - 1, 0)
-        encoded = joiner.encode_run(start, last, len(units), texts.whole, carries)
+        encoded = encode(start, last)
         if isinstance(encoded, int):
             return encoded
         tokens, lead, inside[start] = encoded
