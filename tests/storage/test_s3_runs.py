@@ -14,6 +14,7 @@ from pathlib import Path
 import fsspec
 import pyarrow.parquet as pq
 import pytest
+from fault_table import CLEAR, ERROR, FOUND, SAME, counted
 from small_runs import LENGTH, POOL_OPTIONS, contents, finished, train_tokenizer, write_corpus
 
 ROOTS = 8
@@ -122,6 +123,7 @@ def test_killed_at_random_moments_it_is_finished_by_another_machine(given, here,
         break
     assert killed >= 1
     same(there(bucket, tmp_path), here)
+    counted("object store", "SIGKILL of all processes at random moments; each time another machine goes on", SAME, killed)
 
 
 _BOTH = """
@@ -160,6 +162,7 @@ def test_a_second_run_is_refused(given, bucket):
         assert first.poll() is None or second.returncode == 0  # on a slow machine the first may have ended
         if second.returncode:
             assert "Another process is working on s3://" in second.stderr
+            counted("object store", "two processes on one folder: the second is refused", ERROR)
         else:
             assert first.wait(100) == 0
     finally:
@@ -179,6 +182,7 @@ def test_a_damaged_object_is_found(given, bucket, harm):
     result = finished("verify", f"{bucket}/pool", cwd=given)
     assert result.returncode == 1
     assert f"s3://{victim}" in result.stdout + result.stderr
+    counted("object store", f"an object was {harm}: `verify`", FOUND)
 
 
 def test_a_store_that_cannot_be_reached_is_an_error_for_people(given, s3_environment, monkeypatch):
@@ -187,3 +191,4 @@ def test_a_store_that_cannot_be_reached_is_an_error_for_people(given, s3_environ
     assert result.returncode == 1
     assert "object store" in result.stderr and "s3://bucket/pool" in result.stderr
     assert "Traceback" not in result.stderr and "a-secret-of-the-tests" not in result.stderr
+    counted("object store", "it cannot be reached", CLEAR)

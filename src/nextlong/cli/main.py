@@ -16,7 +16,7 @@ from nextlong.cli.methods import methods
 from nextlong.cli.mix import mix
 from nextlong.cli.options import friendly
 from nextlong.cli.synthesize import synthesize
-from nextlong.cli.terminal import FAILED, Command, Group, say_unexpected
+from nextlong.cli.terminal import FAILED, Command, Group, end_like_interrupted, say_unexpected
 from nextlong.cli.verify import verify
 from nextlong.errors import is_panic
 
@@ -55,6 +55,7 @@ app.command(cls=Command)(friendly(methods))
 
 def main() -> None:
     """Entry point."""
+    end_like_interrupted()
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be in letters that the terminal's encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

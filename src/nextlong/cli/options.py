@@ -180,7 +180,7 @@ def shown(quiet: bool, as_json: bool) -> Progress:
 
 
 def friendly(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Errors for people, and the exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Errors for people, and the exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 ended."""
 
     @wraps(command)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:

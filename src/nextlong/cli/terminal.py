@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from nextlong.errors import NextlongError, UsageError
 from nextlong.public_text import printable, redacted
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+ENDED = 143  # 128 and the number of SIGTERM, as shells count
 
 _PLAIN_WIDTH = 120
 
@@ -62,6 +64,19 @@ def say_unexpected(error: BaseException) -> None:
     say("error: this should not happen. Please report it with the lines above; what is finished is kept.", err=True)
 
 
+class Ended(KeyboardInterrupt):
+    """SIGTERM came: what batch systems send some time before they kill."""
+
+
+def end_like_interrupted() -> None:
+    """Let SIGTERM end this process as Ctrl-C does: workers are stopped, and nothing half written is left."""
+
+    def end(*_: Any) -> None:
+        raise Ended
+
+    signal.signal(signal.SIGTERM, end)
+
+
 @contextmanager
 def errors_for_people() -> Iterator[None]:
     """Errors as lines that say what to do, and the exit codes."""
@@ -81,6 +96,9 @@ def errors_for_people() -> Iterator[None]:
         console.print("error: There is not enough memory.")
         console.print("  Fewer --workers need less. What is finished is kept; run the same command again.")
         raise typer.Exit(FAILED) from error
+    except Ended as error:
+        console.print("Ended. Run the same command again to go on: what is finished is kept.")
+        raise typer.Exit(ENDED) from error
     except KeyboardInterrupt as error:
         console.print("Interrupted. Run the same command again to go on: what is finished is kept.")
         raise typer.Exit(INTERRUPTED) from error

@@ -304,7 +304,7 @@ def refuse_foreign(folder: Path, kind: str, inside: Sequence[str] = ()) -> None:
     """
     path = folder / PLAN
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; the output must be a folder.")
+        raise UsageError(f"{folder} is a file; the output must be a folder.", "Choose another name, or remove the file.")
     if path.exists():
         found = mapping(read_plan(folder), path, "kind")["kind"]
         if found != kind:  # not even --overwrite makes the one of the other
