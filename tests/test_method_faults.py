@@ -102,7 +102,9 @@ def test_kills_at_any_write_change_nothing(made, killed, name):
     folder, kills = killed
     assert kills[name] >= 2
     assert everything(folder, name) == everything(made[1], name)
-    counted("SIGKILL of all processes", "`synthesize` by every method, before or after a file gets its name", SAME, kills[name])
+    counted(
+        "SIGKILL of all processes", "`synthesize` by every method, before or after a file gets its name", SAME, kills[name]
+    )
 
 
 # What there is when a run derives, searches and writes, or derives, plans and composes.
@@ -141,7 +143,9 @@ def test_killing_all_processes_at_every_stage_changes_nothing(given, made, tmp_p
     result = finished(*arguments, "--workers", 2, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert everything(folder, name) == everything(made[1], name)
-    counted("SIGKILL of all processes", f"`synthesize` of {name}, as soon as a stage has a file, --workers 2 or 3", SAME, kills)
+    counted(
+        "SIGKILL of all processes", f"`synthesize` of {name}, as soon as a stage has a file, --workers 2 or 3", SAME, kills
+    )
 
 
 @pytest.mark.slow
@@ -170,7 +174,9 @@ def test_two_methods_that_need_the_same_of_a_pool_at_the_same_time(given, made, 
     expected = contents(made[1] / "pool-iclm" / "derived")  # the vectors of documents, their index, and the graph
     assert contents(folder / "pool" / "derived") == expected and len(expected) == 2 * len(pool.shards) + 1
     assert contents(made[1] / "pool-knn" / "derived").items() < expected.items()
-    counted("two processes on one pool", "`synthesize` of `knn` and `iclm` at once: both need the document vectors", RIGHT, 2)
+    counted(
+        "two processes on one pool", "`synthesize` of `knn` and `iclm` at once: both need the document vectors", RIGHT, 2
+    )
 
 
 def loaded_oracle() -> ModuleType:
