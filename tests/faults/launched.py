@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,9 @@ class Launched:
         return self.stderr.read_text(encoding="utf-8") if self.stderr.exists() else ""
 
     def kill_group(self, number: int = signal.SIGKILL) -> None:
-        """Send a signal to it and all its workers."""
-        os.killpg(self.process, number)
+        """Send a signal to it and all its workers, if any is left."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process, number)
 
 
 class Launcher:

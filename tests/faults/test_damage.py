@@ -101,3 +101,25 @@ def test_damage_is_found_and_never_believed_and_mended(place, undamaged, all_fau
         errors = is_read(place, kind, damage, undamaged)
         if kind.data and kind.readers and damage not in ("truncated", "missing") and "tokens/" not in kind.path:
             assert errors, "nobody has read it"
+
+
+@pytest.mark.parametrize("format", ["jsonl", "megatron", "parquet"])
+def test_damage_of_rows_in_the_other_formats(place, all_faults, format):
+    """Nobody but `verify` and trainers reads them."""
+    command = ("export", "data", "--out", format, "--format", format, "--quiet")
+    place.restore("mix")
+    place.succeed(*command)
+    place.keep(format)
+    of_each_kind = {path.name.partition(".")[2]: path.name for path in (place.folder / format / "tokens").iterdir()}
+    for name in of_each_kind.values():
+        for damage in DAMAGES if all_faults else FEW:
+            place.restore(format)
+            path = place.folder / format / "tokens" / name
+            DAMAGES[damage](path)
+            said = place.run("verify", format).said()
+            assert str(path.relative_to(place.folder)) in said and "Traceback" not in said
+            path.unlink(missing_ok=True)
+            place.succeed(*command)
+            place.same_as(format)
+            counted("damage", f"{damage}: `verify`", FOUND)
+            counted("damage", f"{damage}: the command that made it", DELETED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from contextlib import suppress
 
 import pytest
 from fault_table import ERROR, SAME, counted
@@ -42,10 +43,10 @@ def test_kills_at_random_moments_change_nothing(place, all_faults):
             if not begun:
                 place.restore(before(name))
             run = place.start((*WORKS[name], "--workers", workers))
-            begun = not run.ends_within(generator.uniform(0, seconds))
-            if begun:
+            if not run.ends_within(generator.uniform(0, seconds)):
                 run.kill_group()
-                assert run.code() == -signal.SIGKILL
+            begun = run.code() == -signal.SIGKILL  # else it had ended before
+            if begun:
                 wait_until(lambda group=run.process: not group_members(group), "processes outlive a kill")
                 kills[workers] += 1
             else:
@@ -73,6 +74,8 @@ STAGES = {
 @pytest.mark.parametrize("name", STAGES)
 def test_a_killed_worker_is_a_clear_error_and_a_second_run_finishes(place, all_faults, tmp_path, name):
     """A worker kills itself, as if the system had done it for want of memory, when it has written a file."""
+    if not all_faults and name not in ("pool", "data"):
+        pytest.skip("one of those that are made with --all-faults")
     stages = STAGES[name] if all_faults else STAGES[name][-1:]
     for number, stage in enumerate(stages):
         place.restore(before(name))
@@ -104,8 +107,9 @@ def test_orphans_of_a_killed_run_end_soon(place):
 @pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "Ended.")])
 def test_what_ends_a_run_politely(place, all_faults, number, code, word, workers):
     """Ctrl-C and what batch systems send, to the first process, and to all of them as a terminal does."""
-    for name in WORKS if all_faults else ("pool", "mix"):
-        for to_all in (False, True):
+    made = 0
+    for name in WORKS if all_faults else ("pool",):
+        for to_all in (False, True) if all_faults else (workers > 1,):
             place.restore(before(name))
             run = place.start((*WORKS[name], "--workers", workers))
             output = place.folder / name
@@ -113,7 +117,8 @@ def test_what_ends_a_run_politely(place, all_faults, number, code, word, workers
             if to_all:
                 run.kill_group(number)
             else:
-                os.kill(run.process, number)
+                with suppress(ProcessLookupError):
+                    os.kill(run.process, number)
             if run.code() == 0:
                 continue  # it had just ended
             assert run.code() == code, run.said()
@@ -123,4 +128,6 @@ def test_what_ends_a_run_politely(place, all_faults, number, code, word, workers
             place.succeed(*WORKS[name])
             place.same_as(name)
             how = f"{CALLED[name]}, --workers {workers}, {'all processes' if to_all else 'the first process'}"
+            made += 1
             counted("Ctrl-C" if number == signal.SIGINT else "SIGTERM", how, SAME)
+    assert made
