@@ -4,13 +4,16 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from nextlong.execution.arrow import utf8
 from nextlong.mining import copies
 from nextlong.mining.copies import (
     PERMUTATIONS,
     estimated_jaccard,
     fingerprints,
+    fingerprints_of_utf8,
     fold_key,
     fold_keys,
     folded,
@@ -157,3 +160,18 @@ def test_the_low_half_of_signatures_finds_the_same_copies():
         whole, low = estimated_jaccard(matrix[row], matrix), estimated_jaccard(half[row], half)
         assert ((whole >= 0.8) == (low >= 0.8)).all()
         assert np.allclose(whole, low, atol=2 / PERMUTATIONS)
+
+
+def test_texts_that_are_utf8_in_a_column_have_the_fingerprints_of_the_texts():
+    texts = [*texts_with_copies(random.Random(7), 50), "", "é\u2028中文\x85end", "no space", "x" * 300, "\u3000", ""]
+    column = pa.array(["before", *texts, "after"], pa.large_string()).slice(1, len(texts))
+    for one, other in zip(fingerprints_of_utf8(utf8(column)), fingerprints(texts), strict=True):
+        assert np.array_equal(one, other)
+    assert utf8(pa.array(["", ""], pa.large_string())) == [b"", b""]
+
+
+def test_a_text_of_more_words_than_powers_are_kept_has_the_key_of_its_words(monkeypatch):
+    texts = ["a b c", " ".join(words(random.Random(9), 3000))]
+    expected = fold_keys(texts)
+    monkeypatch.setattr(copies, "_KEPT_POWERS", 1000)
+    assert np.array_equal(fold_keys(texts), expected)

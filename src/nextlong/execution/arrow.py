@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,14 @@ def strings(column: pa.Array, path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise NextlongError(f"{path} is damaged: a text in it is no UTF-8.", _REMAKE) from error
     return found
+
+
+def utf8(column: pa.Array) -> list[memoryview]:
+    """The texts of a column of large strings as they lie in the file: not copied, and not checked to be UTF-8."""
+    _, offsets, content = column.buffers()
+    ends: npt.NDArray[np.int64] = np.frombuffer(offsets, np.int64, len(column) + 1, column.offset * 8)
+    view = memoryview(content if content is not None else b"")
+    return [view[start:end] for start, end in pairwise(ends.tolist())]
 
 
 def rows_of(batch: pa.RecordBatch, path: Path) -> list[dict[str, Any]]:

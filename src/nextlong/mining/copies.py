@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ import xxhash
 Keys = npt.NDArray[np.uint64]
 Signatures = npt.NDArray[np.uint32]
 Amounts = npt.NDArray[np.int64]
+Utf8 = bytes | memoryview
 # What is stored may hold only the low bits of each number.
 StoredSignatures = Signatures | npt.NDArray[np.uint16]
 
@@ -27,8 +29,8 @@ PERMUTATIONS = 128
 # Signatures are stored in pools: another seed makes them incomparable.
 SEED = 0x4E457874
 
-# Bytes whose words are hashed together: their arrays, of eight bytes a byte, stay in the second-level cache.
-_BLOCK_BYTES = 1 << 17
+# Bytes whose words are hashed together: their arrays, of some two bytes a byte, stay in the second-level cache.
+_BLOCK_BYTES = 1 << 19
 
 # What a place without a number holds; a number that happens to be the same, one in four thousand million, is none.
 _EMPTY = np.uint32(0xFFFFFFFF)
@@ -51,8 +53,22 @@ _WORD_BASE = int(_constants("base", 1)[0]) | 1
 _LONGEST_WORD = 64
 # The lowest bytes of eight, by how many.
 _LOWEST = np.array([(1 << (8 * count)) - 1 for count in range(9)], dtype=np.uint64)
-# White space of ASCII, as str.split knows it.
-_ASCII_SPACES = bytes(ord(" ") if code < 128 and chr(code).isspace() else code for code in range(256))
+# After the last word, so that eight bytes can be read at any.
+_PADDING = b" " * 8
+# Powers that are kept, for some 1,000 texts of the usual length: 4 MiB.
+_KEPT_POWERS = 1 << 18
+
+
+def _other_spaces() -> dict[int, tuple[int, Keys]]:
+    """White space of Unicode that is not ASCII, in UTF-8: first byte → how many bytes, and the others as one number each."""
+    encoded = [chr(code).encode() for code in range(128, 0x10000) if chr(code).isspace()]
+    return {
+        lead: (size, np.array([int.from_bytes(each[1:], "little") for each in encoded if each[0] == lead], dtype=np.uint64))
+        for lead, size in sorted({(each[0], len(each)) for each in encoded})
+    }
+
+
+_OTHER_SPACES = _other_spaces()
 
 
 def _donors() -> npt.NDArray[np.int64]:
@@ -76,7 +92,7 @@ def fold_key(text: str) -> int:
 
 def fold_keys(texts: Sequence[str]) -> Keys:
     """:func:`fold_key` of every text, uint64 of shape ``(n,)``."""
-    return _keys(*_words(texts))
+    return _keys(*_words(_encoded(texts)))
 
 
 def signatures(texts: Sequence[str]) -> Signatures:
@@ -97,68 +113,106 @@ def signatures(texts: Sequence[str]) -> Signatures:
 
 def fingerprints(texts: Sequence[str]) -> tuple[Keys, Signatures]:
     """:func:`fold_keys` and :func:`signatures` of the texts, whose words are told apart only once."""
+    return fingerprints_of_utf8(_encoded(texts))
+
+
+def fingerprints_of_utf8(texts: Sequence[Utf8]) -> tuple[Keys, Signatures]:
+    """:func:`fingerprints` of texts that are UTF-8 already."""
     words, amounts = _words(texts)
     result = _least(words, amounts)
     _densify(result)
     return _keys(words, amounts), result
 
 
-def _words(texts: Sequence[str]) -> tuple[Keys, Amounts]:
+def _encoded(texts: Sequence[str]) -> list[bytes]:
+    return [text.encode("utf-8", "surrogatepass") for text in texts]
+
+
+def _words(texts: Sequence[Utf8]) -> tuple[Keys, Amounts]:
     """The 64-bit hashes of all words, and how many words each text has."""
-    # Other white space than that of ASCII is several bytes; texts with it, or with anything else of that kind, are folded.
-    parts = [(text if text.isascii() else folded(text)).encode("utf-8", "surrogatepass") for text in texts]
-    content = b" ".join(parts).translate(_ASCII_SPACES)
+    content = b" ".join([*texts, _PADDING])
     hashes: list[Keys] = []
     starts: list[Amounts] = []
-    first = 0
-    while first < len(content):
-        space = content.find(b" ", first + _BLOCK_BYTES)
-        last = space if space >= 0 else len(content)
-        block_starts, block_hashes = _word_hashes(content[first:last])
+    first, end = 0, len(content) - len(_PADDING)
+    while first < end:
+        space = content.find(b" ", min(first + _BLOCK_BYTES, end))
+        block_starts, block_hashes = _word_hashes(content[first : space + len(_PADDING)])
         starts.append(block_starts + first)
         hashes.append(block_hashes)
-        first = last
-    ends = np.cumsum([len(part) + 1 for part in parts], dtype=np.int64)
+        first = space
+    ends = np.cumsum([len(text) + 1 for text in texts], dtype=np.int64)
     before = np.searchsorted(np.concatenate([*starts, np.empty(0, dtype=np.int64)]), ends)
     return np.concatenate([*hashes, np.empty(0, dtype=np.uint64)]), np.diff(before, prepend=0)
 
 
 def _word_hashes(content: bytes) -> tuple[Amounts, Keys]:
-    """Where the words between spaces start, and their hashes."""
-    codes = np.frombuffer(content, dtype=np.uint8)
-    space = np.ones(len(codes) + 2, dtype=np.bool_)
-    np.equal(codes, ord(" "), out=space[1:-1])
-    borders = np.flatnonzero(space[1:] != space[:-1])
-    starts, ends = borders[::2], borders[1::2]
-    return starts, _hashes(content, starts, ends - starts)
+    """Where the words between white space start, and their hashes; the last eight bytes are padding."""
+    eights: Keys = np.ndarray((len(content) - 7,), dtype="<u8", buffer=content, strides=(1,))
+    codes = np.frombuffer(content, dtype=np.uint8)[:-7]
+    space = codes - np.uint8(9) < 5  # \t to \r
+    space |= codes - np.uint8(28) < 5  # \x1c to the space
+    if not content.isascii():
+        _add_other_spaces(space, content, codes, eights)
+    space[-1] = True
+    # A run of words or white space begins where the one before it ends; nothing is before the first, as if it were space.
+    borders = np.flatnonzero(space[1:] != space[:-1]) + 1
+    if not space[0]:
+        borders = np.concatenate([np.zeros(1, dtype=np.int64), borders])
+    starts = borders[::2].copy()
+    return starts, _hashes(content, eights, starts, borders[1::2] - starts)
 
 
-def _hashes(content: bytes, starts: Amounts, sizes: Amounts) -> Keys:
+def _add_other_spaces(space: npt.NDArray[np.bool_], content: bytes, codes: npt.NDArray[np.uint8], eights: Keys) -> None:
+    """Mark every byte of a white-space character that is not ASCII."""
+    for lead, (size, rests) in _OTHER_SPACES.items():
+        if lead in content:
+            places = np.flatnonzero(codes == lead)
+            rest = (eights[places] >> np.uint64(8)) & _LOWEST[size - 1]
+            found = places[np.isin(rest, rests)]
+            for byte in range(size):
+                space[found + byte] = True
+
+
+def _hashes(content: bytes, eights: Keys, starts: Amounts, sizes: Amounts) -> Keys:
     """The hash of each word, from eight of its bytes after the other."""
-    eights: Keys = np.ndarray((len(content) + 1,), dtype="<u8", buffer=content + bytes(8), strides=(1,))
-    result = sizes.astype(np.uint64)
-    short = sizes <= _LONGEST_WORD
-    for place in np.flatnonzero(~short).tolist():
-        result[place] = xxhash.xxh3_64_intdigest(content[starts[place] : starts[place] + sizes[place]])
-    rows, done = np.flatnonzero(short), 0
-    while len(rows):
-        left = sizes[rows] - done
-        result[rows] = _mixed(result[rows] ^ (eights[starts[rows] + done] & _LOWEST[np.minimum(left, 8)]))
-        rows, done = rows[left > 8], done + 8
+    result = _mixed(sizes.astype(np.uint64) ^ (eights[starts] & _LOWEST.take(sizes, mode="clip")))
+    rows = np.flatnonzero(sizes > 8)
+    places, left, hashes = starts[rows], sizes[rows], result[rows]
+    for place in np.flatnonzero(left > _LONGEST_WORD).tolist():
+        start = places[place]
+        result[rows[place]] = xxhash.xxh3_64_intdigest(content[start : start + left[place]])
+    going = np.flatnonzero(left <= _LONGEST_WORD)
+    while len(going):
+        rows, places, left, hashes = rows[going], places[going] + 8, left[going] - 8, hashes[going]
+        hashes = _mixed(hashes ^ (eights[places] & _LOWEST.take(left, mode="clip")))
+        result[rows] = hashes
+        going = np.flatnonzero(left > 8)
     return result
 
 
 def _keys(words: Keys, amounts: Amounts) -> Keys:
     """For each text, its words times the powers of the base from 0 on, added up modulo 2^64, and mixed."""
-    powers, inverses = (_powers(base, len(words) + 1) for base in (_WORD_BASE, pow(_WORD_BASE, -1, 1 << 64)))
+    powers, inverses = _powers(len(words))
     sums = np.zeros(len(words) + 1, dtype=np.uint64)
-    np.cumsum(words * powers[:-1], out=sums[1:])
+    np.cumsum(words * powers[: len(words)], out=sums[1:])
     ends = np.cumsum(amounts)
     starts = ends - amounts
     return _mixed((sums[ends] - sums[starts]) * inverses[starts])
 
 
-def _powers(base: int, count: int) -> Keys:
+def _powers(most: int) -> tuple[Keys, Keys]:
+    """The base's powers from 0 to at least ``most``, and their inverses."""
+    if most <= _KEPT_POWERS:
+        return _kept_powers()
+    return _powers_of(_WORD_BASE, most + 1), _powers_of(pow(_WORD_BASE, -1, 1 << 64), most + 1)
+
+
+@cache
+def _kept_powers() -> tuple[Keys, Keys]:
+    return _powers_of(_WORD_BASE, _KEPT_POWERS + 1), _powers_of(pow(_WORD_BASE, -1, 1 << 64), _KEPT_POWERS + 1)
+
+
+def _powers_of(base: int, count: int) -> Keys:
     factors = np.full(count, base, dtype=np.uint64)
     factors[0] = 1
     return np.cumprod(factors)
@@ -167,38 +221,42 @@ def _powers(base: int, count: int) -> Keys:
 def _least(hashes: Keys, amounts: Amounts) -> Signatures:
     """For each text and place, the least number of the text's shingles that belong there."""
     total = len(hashes)
-    # Padding after the last word lets every word start a window; windows that leave their text are left out below.
+    ends = np.cumsum(amounts)
+    starts = ends - amounts
+    # Padding after the last word lets every word start a window; windows that leave their text go nowhere, see below.
     words = np.concatenate([hashes, np.zeros(SHINGLE_WORDS, dtype=np.uint64)])
-    sums = np.zeros(total, dtype=np.uint64)
-    for place, factor in enumerate(_WORD_FACTORS):
+    sums = words[:total] * _WORD_FACTORS[0]
+    for place, factor in enumerate(_WORD_FACTORS[1:], start=1):
         sums += words[place : place + total] * factor
-    starts = np.cumsum(amounts) - amounts
-    for row in np.flatnonzero((amounts > 0) & (amounts < SHINGLE_WORDS)):
+    short = amounts < SHINGLE_WORDS
+    for row in np.flatnonzero(short & (amounts > 0)).tolist():
         start, amount = starts[row], amounts[row]
         sums[start] = (words[start : start + amount] * _WORD_FACTORS[:amount]).sum(dtype=np.uint64)
-    shingles = np.minimum(amounts, np.maximum(amounts - SHINGLE_WORDS + 1, 1))
-    rows = np.repeat(np.arange(len(amounts)), amounts)
-    within = np.arange(total) - starts[rows] < shingles[rows]
     mixed = _mixed(sums)
-    least = np.full(len(amounts) * PERMUTATIONS, _EMPTY, dtype=np.uint32)
-    places = rows * PERMUTATIONS + (mixed >> _PLACE_SHIFT).astype(np.int64)
-    np.minimum.at(least, places[within], mixed.astype(np.uint32)[within])
-    return least.reshape(len(amounts), PERMUTATIONS)
+    places = (mixed >> _PLACE_SHIFT).astype(np.int64)
+    places += np.repeat(np.arange(0, len(amounts) * PERMUTATIONS, PERMUTATIONS), amounts)
+    nowhere = len(amounts) * PERMUTATIONS
+    for back in range(1, SHINGLE_WORDS):
+        # The last words of a long text, and all but the first of a short one.
+        places[ends[(amounts > back) | ~short] - back] = nowhere
+    least = np.full(nowhere + 1, _EMPTY, dtype=np.uint32)
+    np.minimum.at(least, places, mixed.astype(np.uint32))
+    return least[:-1].reshape(len(amounts), PERMUTATIONS)
 
 
 def _densify(signatures: Signatures) -> None:
     """Fill the empty places of every row that has a number, in place."""
     empty = signatures == _EMPTY
     empty &= ~empty.all(axis=1, keepdims=True)
-    given = signatures.copy()
-    rows, places = np.nonzero(empty)
-    for attempt in range(PERMUTATIONS):
-        if not len(rows):
+    numbers, given = signatures.reshape(-1), signatures.reshape(-1).copy()
+    open_ = np.flatnonzero(empty)
+    for donors in _DONORS.T:
+        if not len(open_):
             return
-        found = given[rows, _DONORS[places, attempt]]
-        signatures[rows, places] = found
-        missing = found == _EMPTY
-        rows, places = rows[missing], places[missing]
+        place = open_ & (PERMUTATIONS - 1)
+        found = given[open_ - place + donors[place]]
+        numbers[open_] = found
+        open_ = open_[found == _EMPTY]
 
 
 def _mixed(values: Keys) -> Keys:

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from nextlong.execution.arrow import open_arrow
+from nextlong.execution.arrow import open_arrow, utf8
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
-from nextlong.mining.copies import fingerprints
+from nextlong.mining.copies import fingerprints_of_utf8
 from nextlong.pool import layout
 from nextlong.pool.catalog import save_array
 from nextlong.records import CHUNK_SCHEMA
 
 VERSION = 3
 
-_BATCH = 1024
+# Chunks whose words are hashed together: their arrays stay in the second-level cache.
+_BATCH = 512
 
 
 def fingerprint(folder: Path, shard: str) -> Outcome:
@@ -28,8 +29,8 @@ def fingerprint(folder: Path, shard: str) -> Outcome:
     texts = open_arrow(folder / layout.CHUNKS / f"{shard}.arrow", CHUNK_SCHEMA).column("text")
     keys, parts = [], []
     for start in range(0, len(texts), _BATCH):
-        batch = texts.slice(start, _BATCH).to_pylist()
-        batch_keys, signatures = fingerprints(batch)
+        batch = utf8(texts.slice(start, _BATCH))
+        batch_keys, signatures = fingerprints_of_utf8(batch)
         keys.append(batch_keys)
         parts.append(signatures.astype(np.uint16))
         advance(len(batch))
