@@ -6,11 +6,11 @@ import tracemalloc
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextlong.config import CorpusConfig
-from nextlong.corpus import find_sources, read_source
+from nextlong.corpus import find_sources, jsonl, read_source
 from nextlong.records import Document, Reject
 
 THREE_LINES = b'{"text": "one", "id": "a"}\n{"text": "two"}\n{"text": "three", "id": 7}\n'
@@ -282,3 +282,35 @@ def test_memory_stays_small_however_big_the_file(tmp_path, suffix):
     finally:
         tracemalloc.stop()
     assert peak < 20e6
+
+
+PIECES = [
+    b'{"a": 1, "a": 2}',
+    b'"\\ud83d\\u0041"',
+    b"1e400",
+    b"[" * 500 + b"]" * 500,
+    b"1" * 4300,
+    b"1" * 4301,
+    b'"\\u0000"',
+]
+
+
+@given(
+    JSON_VALUES | st.integers(-(1 << 80), 1 << 80),
+    st.booleans(),
+    st.lists(st.tuples(st.integers(0, 200), st.integers(0, 2), st.sampled_from([*b'\\"[]{},:0eE.-+ \t\xff\x01u', *PIECES]))),
+)
+@settings(max_examples=300)
+def test_the_fast_parser_gives_what_json_gives_or_nothing(value, plain, changes):
+    line = json.dumps(value, ensure_ascii=plain).encode("utf-8", "surrogatepass")
+    for place, removed, piece in changes:
+        line = line[:place] + (piece if isinstance(piece, bytes) else bytes([piece])) + line[place + removed :]
+    found = jsonl._fast(line)
+    if found is not None:
+        assert repr(found) == repr(json.loads(line.decode("utf-8")))
+
+
+def test_the_fast_parser_reads_ordinary_lines():
+    """So that the test before this one tests something."""
+    lines = [b'{"text": "one \\u00e9 \xc3\xa9", "id": 7}', b'{"id": 18446744073709551616}', *PIECES[:1], PIECES[3]]
+    assert [jsonl._fast(line) for line in lines] == [json.loads(line) for line in lines]

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,13 +36,37 @@ _MOST_REASONS = 50
 _MOST_LISTED = 1_000_000
 
 
-@dataclass
 class _Shard:
     """Columns of one documents shard and its chunks shard, as they fill."""
 
-    documents: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in DOCUMENT_SCHEMA.names})
-    chunks: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in CHUNK_SCHEMA.names})
-    characters: int = 0
+    def __init__(self) -> None:
+        # Text is encoded at once, into memory that serves shard after shard: new memory costs more than the copy.
+        self._text = bytearray()
+        self.begin()
+
+    def begin(self) -> None:
+        """Empty for the next shard."""
+        self.documents: dict[str, list[Any]] = {name: [] for name in DOCUMENT_SCHEMA.names}
+        self.chunks: dict[str, list[Any]] = {name: [] for name in CHUNK_SCHEMA.names if name != "text"}
+        self.ends = [0]  # of the chunks' texts, in bytes
+        self.characters = 0
+
+    def add_text(self, text: str) -> None:
+        """Append a chunk's text."""
+        encoded = text.encode()
+        start, end = self.ends[-1], self.ends[-1] + len(encoded)
+        if end > len(self._text):
+            self._text += bytes(end)  # more than this text needs, so that it grows seldom
+        self._text[start:end] = encoded
+        self.ends.append(end)
+
+    def chunk_rows(self) -> pa.RecordBatch:
+        """The chunks shard; its text is good until :meth:`begin`."""
+        offsets = pa.py_buffer(np.array(self.ends, dtype=np.int64))
+        content = pa.py_buffer(self._text).slice(0, self.ends[-1])
+        text = pa.Array.from_buffers(pa.large_string(), len(self.ends) - 1, [None, offsets, content])
+        columns = {**self.chunks, "text": text}
+        return pa.record_batch({name: columns[name] for name in CHUNK_SCHEMA.names}, schema=CHUNK_SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -98,7 +122,8 @@ def ingest(
                 pending = 0
             if shard.characters >= layout.SHARD_CHARACTERS or len(shard.documents["id"]) >= layout.SHARD_DOCUMENTS:
                 files += _write(shard, folder, f"{number:05d}-{part:05d}", counts, run)
-                shard, part = _Shard(), part + 1
+                shard.begin()
+                part += 1
         if shard.documents["id"]:
             files += _write(shard, folder, f"{number:05d}-{part:05d}", counts, run)
         advance(pending)
@@ -129,7 +154,8 @@ def _add(shard: _Shard, document: Document, source: str, chunks: list[Chunk]) ->
     columns["document"] += [row] * len(kept)
     columns["position"] += range(len(kept))
     columns["start"] += [chunk.start for chunk in kept]
-    columns["text"] += [chunk.text for chunk in kept]
+    for chunk in kept:
+        shard.add_text(chunk.text)
     columns["glue"] += [chunk.glue for chunk in kept]
     shard.characters += len(document.text)
     return len(chunks) - len(kept)
@@ -138,14 +164,11 @@ def _add(shard: _Shard, document: Document, source: str, chunks: list[Chunk]) ->
 def _write(shard: _Shard, folder: Path, name: str, counts: dict[str, int], run: str) -> list[Path]:
     documents, chunks = folder / layout.DOCUMENTS / f"{name}.arrow", folder / layout.CHUNKS / f"{name}.arrow"
     write_arrow(documents, pa.record_batch(shard.documents, schema=DOCUMENT_SCHEMA))
-    chunk_rows = pa.record_batch(shard.chunks, schema=CHUNK_SCHEMA)
-    write_arrow(chunks, chunk_rows)
+    write_arrow(chunks, shard.chunk_rows())
     counts["documents"] += len(shard.documents["id"])
-    counts["chunks"] += len(shard.chunks["text"])
+    counts["chunks"] += len(shard.ends) - 1
     counts["characters"] += shard.characters
-    ends = np.frombuffer(chunk_rows.column("text").buffers()[1], dtype=np.int64)
-    largest = int(np.diff(ends).max(initial=0))
-    counts["largest_chunk"] = max(counts["largest_chunk"], largest)
+    counts["largest_chunk"] = max(counts["largest_chunk"], int(np.diff(shard.ends).max(initial=0)))
     announce(ShardReady(run, name, checksum(chunks)))
     return [documents, chunks]
 
