@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,33 @@ from nextlong.errors import NextlongError
 from nextlong.execution.files import atomic
 
 _REMAKE = "Delete it and run the command that made it again: only it is remade."
+
+
+def record_batch(columns: Mapping[str, Sequence[Any] | pa.Array], schema: pa.Schema) -> pa.RecordBatch:
+    """Columns of strings, whole numbers, truth values, and Arrow arrays as they are, none of them null, as a record batch.
+
+    pyarrow's own function of that name imports pandas where it is installed, which costs more time than a small pool.
+    """
+    arrays = [_array(columns[field.name], field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _array(values: Sequence[Any] | pa.Array, kind: pa.DataType) -> pa.Array:
+    if isinstance(values, pa.Array):
+        return values
+    if pa.types.is_boolean(kind):
+        content = np.packbits(np.array(values, dtype=np.bool_), bitorder="little")
+        return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(content)])
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        whole = np.array(values, dtype=kind.to_pandas_dtype())
+        return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(whole)])
+    encoded = [text.encode() for text in values]
+    wide = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(each) for each in encoded], out=wide[1:])
+    offsets = wide if pa.types.is_large_string(kind) else wide.astype(np.int32)
+    if offsets[-1] != wide[-1]:
+        raise OverflowError(f"{wide[-1]:,} bytes are too many for a column of type {kind}")
+    return pa.Array.from_buffers(kind, len(encoded), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))])
 
 
 def write_arrow(path: Path, batch: pa.RecordBatch) -> None:
@@ -84,11 +111,18 @@ def strings(column: pa.Array, path: Path) -> list[str]:
 
 
 def utf8(column: pa.Array) -> list[memoryview]:
-    """The texts of a column of large strings as they lie in the file: not copied, and not checked to be UTF-8."""
+    """The texts of a column of strings as they lie in the file: not copied, and not checked to be UTF-8."""
     _, offsets, content = column.buffers()
-    ends: npt.NDArray[np.int64] = np.frombuffer(offsets, np.int64, len(column) + 1, column.offset * 8)
+    size = np.dtype(np.int64 if pa.types.is_large_string(column.type) else np.int32)
+    ends = np.frombuffer(offsets, size, len(column) + 1, column.offset * size.itemsize)
     view = memoryview(content if content is not None else b"")
     return [view[start:end] for start, end in pairwise(ends.tolist())]
+
+
+def whole_numbers(column: pa.Array) -> npt.NDArray[np.integer[Any]]:
+    """A column of whole numbers as an array, without a copy; not pyarrow's way for :func:`record_batch`'s reason."""
+    kind = np.dtype(column.type.to_pandas_dtype())
+    return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind.itemsize)
 
 
 def rows_of(batch: pa.RecordBatch, path: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import xxhash
 
 from nextlong.errors import NextlongError
-from nextlong.execution.arrow import open_arrow, write_arrow
+from nextlong.execution.arrow import open_arrow, record_batch, utf8, whole_numbers, write_arrow
 from nextlong.execution.files import atomic, mapping, plain_name, read_json, write_json
 from nextlong.execution.tasks import Outcome
 from nextlong.pool import layout
@@ -45,10 +45,11 @@ def catalog(folder: Path, shards: list[str]) -> Outcome:
     table = []
     for shard in shards:
         documents = open_arrow(folder / layout.DOCUMENTS / f"{shard}.arrow", DOCUMENT_SCHEMA)
-        counts = documents.column("chunks").to_numpy().astype(np.int64)
+        counts = whole_numbers(documents.column("chunks")).astype(np.int64)
         table.append({"name": shard, "documents": documents.num_rows, "chunks": int(counts.sum())})
         chunk_counts.append(counts)
-        keys.append(np.array([document_key(identity) for identity in documents.column("id").to_pylist()], dtype=np.uint64))
+        ids = utf8(documents.column("id"))
+        keys.append(np.array([xxhash.xxh3_64_intdigest(identity) for identity in ids], dtype=np.uint64))
     first_chunk = np.concatenate([[0], np.cumsum(np.concatenate(chunk_counts))]).astype(np.int64)
     all_keys = np.concatenate(keys)
     repeated = _repeated_ids(folder, table, all_keys)
@@ -60,7 +61,7 @@ def catalog(folder: Path, shards: list[str]) -> Outcome:
     save_array(files[0], first_chunk)
     save_array(files[1], all_keys)
     columns = {"document": list(repeated), "id": list(repeated.values())}
-    write_arrow(files[2], pa.record_batch(columns, schema=REPEATED_SCHEMA))
+    write_arrow(files[2], record_batch(columns, REPEATED_SCHEMA))
     write_json(files[3], table)
     return Outcome(
         files, len(all_keys), {"documents": len(all_keys), "chunks": int(first_chunk[-1]), "repeated": len(repeated)}

@@ -18,7 +18,7 @@ from nextlong.chunking import Chunk, is_blank, make_chunker
 from nextlong.config import ChunkingConfig, CorpusConfig
 from nextlong.corpus import Source, read_source
 from nextlong.errors import NextlongError
-from nextlong.execution.arrow import write_arrow
+from nextlong.execution.arrow import record_batch, write_arrow
 from nextlong.execution.files import atomic, checksum
 from nextlong.execution.progress import advance, announce
 from nextlong.execution.tasks import Outcome
@@ -65,8 +65,7 @@ class _Shard:
         offsets = pa.py_buffer(np.array(self.ends, dtype=np.int64))
         content = pa.py_buffer(self._text).slice(0, self.ends[-1])
         text = pa.Array.from_buffers(pa.large_string(), len(self.ends) - 1, [None, offsets, content])
-        columns = {**self.chunks, "text": text}
-        return pa.record_batch({name: columns[name] for name in CHUNK_SCHEMA.names}, schema=CHUNK_SCHEMA)
+        return record_batch({**self.chunks, "text": text}, CHUNK_SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ def _add(shard: _Shard, document: Document, source: str, chunks: list[Chunk]) ->
 
 def _write(shard: _Shard, folder: Path, name: str, counts: dict[str, int], run: str) -> list[Path]:
     documents, chunks = folder / layout.DOCUMENTS / f"{name}.arrow", folder / layout.CHUNKS / f"{name}.arrow"
-    write_arrow(documents, pa.record_batch(shard.documents, schema=DOCUMENT_SCHEMA))
+    write_arrow(documents, record_batch(shard.documents, DOCUMENT_SCHEMA))
     write_arrow(chunks, shard.chunk_rows())
     counts["documents"] += len(shard.documents["id"])
     counts["chunks"] += len(shard.ends) - 1
