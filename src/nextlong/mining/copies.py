@@ -178,9 +178,9 @@ def _hashes(content: bytes, eights: Keys, starts: Amounts, sizes: Amounts) -> Ke
     result = _mixed(sizes.astype(np.uint64) ^ (eights[starts] & _LOWEST.take(sizes, mode="clip")))
     rows = np.flatnonzero(sizes > 8)
     places, left, hashes = starts[rows], sizes[rows], result[rows]
-    for place in np.flatnonzero(left > _LONGEST_WORD).tolist():
-        start = places[place]
-        result[rows[place]] = xxhash.xxh3_64_intdigest(content[start : start + left[place]])
+    long = np.flatnonzero(left > _LONGEST_WORD)
+    borders = zip(places[long].tolist(), (places[long] + left[long]).tolist(), strict=True)
+    result[rows[long]] = np.array([xxhash.xxh3_64_intdigest(content[start:end]) for start, end in borders], dtype=np.uint64)
     going = np.flatnonzero(left <= _LONGEST_WORD)
     while len(going):
         rows, places, left, hashes = rows[going], places[going] + 8, left[going] - 8, hashes[going]
