@@ -110,7 +110,8 @@ def test_shards_and_workers_change_no_byte(whole, divided, tokenizer_folder, tmp
         assert open_document_vectors(divided)[1].shards == SHARDS
         shutil.rmtree(whole.folder / "derived")
     else:
-        assert "search" not in stages(tmp_path / "whole")
+        (line,) = stages(tmp_path / "whole")["search"]
+        assert (line["tasks"], line["rows"]) == (2, ROOTS)
 
 
 @pytest.mark.parametrize("name", WITHOUT)
@@ -249,7 +250,7 @@ def test_a_deeper_answer_is_that_of_a_search(tmp_path_factory, distinct, shards,
     index = FlatIndex(vectors, shards=shards)
     asks = [Ask(np.arange(4), depths[0], sign), Ask(np.arange(9, 12), depths[1], sign)]
     for shard in range(shards):
-        batch = pa.concat_batches([search.found_in(shard, ask, vectors, index) for ask in asks])
+        batch = pa.concat_batches(search.found_in(shard, asks, vectors, index))
         write_batches(folder / f"{shard}.arrow", batch.schema, [batch])
     nearest = Nearest(Parts(tuple(folder / f"{shard}.arrow" for shard in range(shards)), 0), asks)
     for rows in ([1, 10, 3], [0, 1, 2, 3], [11]):
@@ -260,7 +261,7 @@ def test_a_deeper_answer_is_that_of_a_search(tmp_path_factory, distinct, shards,
 
 def test_what_does_not_fit_the_question_is_an_error(divided, tmp_path):
     ask = Ask(np.arange(3), 4)
-    batch = search.found_in(0, ask, divided.vectors, divided.index)
+    (batch,) = search.found_in(0, [ask], divided.vectors, divided.index)
     for name, batches in (("short", [batch.slice(1)]), ("none", [])):
         path = tmp_path / f"{name}.arrow"
         write_batches(path, batch.schema, batches)

@@ -253,7 +253,7 @@ def test_damaged_files_are_named(pool, built, tmp_path, name):
     folder, report = built
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    data = (folder / name).read_bytes()
+    data, queries = (folder / name).read_bytes(), pool.take(np.arange(3))
     damaged = {
         "empty": b"",
         "noise": b"nothing of the kind " * 50,
@@ -266,11 +266,11 @@ def test_damaged_files_are_named(pool, built, tmp_path, name):
     for content in damaged.values():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(NextlongError, match=f"{tmp_path}/{name}") as caught:
-            load_ivf(tmp_path, pool, report)
+            load_ivf(tmp_path, pool, report).search(queries, 5)
         assert "nextlong index" in caught.value.hint
     (tmp_path / name).unlink()
     with pytest.raises(NextlongError, match="missing"):
-        load_ivf(tmp_path, pool, report)
+        load_ivf(tmp_path, pool, report).search(queries, 5)
 
 
 def test_a_file_that_names_other_chunks_is_an_error(pool, built, tmp_path):
@@ -287,8 +287,30 @@ def test_an_index_of_other_vectors_is_refused(built, tmp_path):
     folder, report = built
     with pytest.raises(NextlongError, match="made from 6000 vectors of 32 dimensions"):
         load_ivf(folder, shards(tmp_path, clustered(5999)), report)
-    with pytest.raises(NextlongError, match=r"00000\.vectors\.npy: it was made from other vectors"):
+    with pytest.raises(NextlongError, match=r"00000\.starts\.npy: its lists hold 6000 vectors, the pool's shard has 5999"):
         IvfIndex(folder, shards(tmp_path, clustered(5999)), 1, 4, 0.0)
+
+
+@pytest.mark.parametrize("name", ["vectors", "ordinals"])
+def test_files_of_another_shard_are_refused(pool, built, tmp_path, name):
+    folder, report = built
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    path = tmp_path / f"00000.{name}.npy"
+    np.save(path, np.load(path)[:-1])
+    with pytest.raises(NextlongError, match=rf"00000\.{name}\.npy: it was made from other vectors"):
+        load_ivf(tmp_path, pool, report).search(pool.take(np.arange(3)), 5)
+
+
+def test_only_the_shard_that_is_searched_is_opened(pool, tmp_path):
+    report = build_ivf(pool, tmp_path, seed=0, recall_target=0.5, lists=16, shards=3)
+    assert report.shards == 3
+    for number in (0, 2):
+        (tmp_path / f"{number:05d}.vectors.npy").unlink()
+    index, queries = load_ivf(tmp_path, pool, report), pool.take(np.arange(3))
+    assert (index.search_shard(1, queries, 5)[1] >= 2000).all()
+    with pytest.raises(NextlongError, match=r"00000\.vectors\.npy is missing"):
+        index.search_shard(0, queries, 5)
 
 
 def test_a_place_that_cannot_be_written_is_named(pool, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 DESCRIPTION = "dataset.yaml"  # written last: a dataset without it is not finished
 CARD = "README.md"
 UNITS = "units"
-SEARCH = "search"  # while a search in several shards of an index is not merged
+SEARCH = "search"  # what was found in each shard of an index, until sequences are composed
 NEIGHBOURS = "neighbours"
 WANTED = "wanted"
 SEQUENCES = "sequences"

@@ -1,4 +1,4 @@
-"""The grid of the search: (batches of units) × (shards of the index), where the index has more than one shard."""
+"""The grid of the search: (batches of units) × (shards of the index)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from nextlong.execution.arrow import write_batches
 from nextlong.execution.progress import advance
 from nextlong.execution.run import Run
 from nextlong.execution.tasks import Outcome, Task
-from nextlong.mining.nearest import Nearest, Parts, found_in
+from nextlong.mining.nearest import Ask, Nearest, Parts, found_in
 from nextlong.records import FOUND_SCHEMA
 
 VERSION = 1
 
-# Units that a task searches for, in whole batches: a shard is read once for all of them, and 1,024 roots of some meta-chunks
-# each are enough for the search to take longer than reading it.
+# Units that a task searches for, in whole batches: a shard is read once for all of them, and the lists of an inverted file
+# are. 1,024 roots of some meta-chunks each are enough for the search to take longer than reading a shard.
 _TOGETHER = 1024
+
+# Neighbours that a task holds before it writes them, of 12 bytes: 192 MiB.
+_MOST_FOUND = 1 << 24
 
 
 def search(run: Run, session: Session, batches: dict[str, list[Unit]], undone: set[str], version: str) -> dict[str, Parts]:
-    """Answer what mining the undone batches will first ask, each shard of the index by tasks of its own.
+    """Answer what mining the undone batches will first ask, many batches together, shard by shard of the index.
 
     A file holds 12 bytes for each query and neighbour asked for; so all of them hold 12 × queries × depth × shards bytes
     until the sequences are composed and they are removed.
@@ -42,13 +45,14 @@ def search(run: Run, session: Session, batches: dict[str, list[Unit]], undone: s
 
     Returns:
         Where the answers are, for each undone batch and for others as far as theirs are still there; empty where mining
-        searches the index itself, as in one shard.
+        asks the index nothing at first.
     """
     if not batches or not (undone or (session.folder / layout.SEARCH).exists()):
         return {}
     method = make_method(session)
-    if next(iter(method.asks(next(iter(batches.values())))), None) is None or (shards := method.searched()[1].shards) == 1:
+    if next(iter(method.asks(next(iter(batches.values())))), None) is None:
         return {}
+    shards = method.searched()[1].shards
     config = config_hash(version, VERSION, shards)
     hashes = {batch: hash_of(units) for batch, units in batches.items()}
 
@@ -104,10 +108,25 @@ def search_shard(session: Session, batches: list[list[Unit]], shard: int, path: 
     vectors, index = method.searched()
 
     def answers() -> Iterator[pa.RecordBatch]:
-        for units in batches:
-            found = [found_in(shard, ask, vectors, index) for ask in method.asks(units)]
-            yield found[0] if len(found) == 1 else pa.concat_batches(found)
-            advance(len(units))
+        for some in _held_together([(units, list(method.asks(units))) for units in batches]):
+            found = iter(found_in(shard, [ask for _, asks in some for ask in asks], vectors, index))
+            for units, asks in some:
+                yield pa.concat_batches([next(found) for _ in asks])
+                advance(len(units))
 
     write_batches(path, FOUND_SCHEMA, answers())
     return Outcome([path], sum(map(len, batches)))
+
+
+def _held_together(asked: list[tuple[list[Unit], list[Ask]]]) -> Iterator[list[tuple[list[Unit], list[Ask]]]]:
+    """Batches whose answers together are no more than memory should hold, or one whose own are more."""
+    some: list[tuple[list[Unit], list[Ask]]] = []
+    held = 0
+    for units, asks in asked:
+        found = sum(len(ask.rows) * ask.depth for ask in asks)
+        if some and held + found > _MOST_FOUND:
+            yield some
+            some, held = [], 0
+        some.append((units, asks))
+        held += found
+    yield some

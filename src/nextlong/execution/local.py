@@ -17,7 +17,7 @@ from typing import Any
 
 from nextlong.errors import NextlongError
 from nextlong.execution.executor import ANY_WORKER, Following, Needs, Result
-from nextlong.execution.progress import Advance, send_announcements_to, send_progress_to, unwatched
+from nextlong.execution.progress import Advance, send_announcements_to, send_progress_to, unwatched, watched_by
 
 # Worker processes that have had nothing to do for this long end; between two stages they stay and keep their models.
 IDLE_SECONDS = 120
@@ -70,8 +70,8 @@ class LocalExecutor:
     def _map_here(
         self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance
     ) -> list[Result]:
-        send_progress_to(show)
-        return [function(*each) for each in arguments]
+        with watched_by(show):
+            return [function(*each) for each in arguments]
 
     def _map_in_processes(
         self,

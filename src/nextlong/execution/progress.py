@@ -40,14 +40,19 @@ def send_progress_to(sink: Advance) -> None:
 
 
 @contextmanager
-def unwatched() -> Iterator[None]:
-    """Within it, :func:`advance` reports to nobody."""
+def watched_by(sink: Advance) -> Iterator[None]:
+    """Within it, :func:`advance` reports there, in this process."""
     before = _sink
-    send_progress_to(_ignore)
+    send_progress_to(sink)
     try:
         yield
     finally:
         send_progress_to(before)
+
+
+def unwatched() -> AbstractContextManager[None]:
+    """Within it, :func:`advance` reports to nobody."""
+    return watched_by(_ignore)
 
 
 def _unheard(message: Any) -> None:

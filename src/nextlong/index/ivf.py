@@ -77,7 +77,8 @@ class IvfIndex:
         threads: how many threads to use; None is ``OMP_NUM_THREADS``, or all processors.
 
     Raises:
-        NextlongError: a file is missing, damaged, cut short, or made from other vectors.
+        NextlongError: a file is missing, damaged, cut short, or made from other vectors: here, or when a shard is first
+            searched.
     """
 
     def __init__(
@@ -94,9 +95,12 @@ class IvfIndex:
                 folder / CENTROIDS, f"it has centroids of {steps.shape}, vectors have {vectors.dimensions} dimensions"
             )
         self._centroids = steps.astype(np.float32)
-        ranges = shard_ranges(vectors.count, shards)
-        self._shards = [_opened(folder, number, within, steps.shape) for number, within in enumerate(ranges)]
-        self._sizes = np.sum([shard.sizes for shard in self._shards], axis=0)
+        self._ranges = shard_ranges(vectors.count, shards)
+        # Their files are opened when they are searched: a task of a grid needs one, and those in an object store are large.
+        self._opened: dict[int, ListShard] = {}
+        self._sizes = np.zeros(len(steps), dtype=np.int64)
+        for number, within in enumerate(self._ranges):
+            self._sizes += np.diff(_starts(folder, number, within, len(steps)))
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         # A memory map pickles as all its data; a worker opens the files itself instead.
@@ -110,7 +114,7 @@ class IvfIndex:
     @property
     def shards(self) -> int:
         """See `protocol.Index`."""
-        return len(self._shards)
+        return len(self._ranges)
 
     @property
     def lists(self) -> int:
@@ -125,10 +129,10 @@ class IvfIndex:
         """See `protocol.Index.search_shard`.
 
         Raises:
-            NextlongError: a file of the index names chunks that the shard does not have.
+            NextlongError: a file of the shard is missing or damaged, or names chunks that the shard does not have.
         """
         queries = checked(queries, k, self.vectors.dimensions)
-        part = self._shards[shard]
+        part = self._shard(shard)
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         ordinals = np.full((len(queries), k), -1, dtype=np.int64)
         kept = min(k, len(part.offsets))
@@ -147,6 +151,11 @@ class IvfIndex:
                 raise broken(_file(self._folder, shard, "ordinals"), f"it names row {offsets.max()} of {len(part.offsets)}")
             ordinals[rows, :kept] = np.where(offsets >= 0, offsets + part.first, -1)
         return scores, ordinals
+
+    def _shard(self, number: int) -> ListShard:
+        if number not in self._opened:
+            self._opened[number] = _opened(self._folder, number, self._ranges[number], self._centroids.shape)
+        return self._opened[number]
 
 
 def load_ivf(folder: Path, vectors: VectorShards, report: IvfReport, threads: int | None = None) -> IvfIndex:
@@ -170,21 +179,30 @@ def _file(folder: Path, number: int, name: str) -> Path:
     return folder / f"{number:05d}.{name}.npy"
 
 
+def _starts(folder: Path, number: int, within: range, lists: int) -> Ordinals:
+    """Where the lists of a shard begin."""
+    path = shard_files(folder, number)["starts"]
+    starts: Ordinals = load_array(path, np.int64, mapped=False, hint=_MAKE_AGAIN)
+    _check_shape(path, starts.shape, (lists + 1,))
+    if starts[0] != 0 or (np.diff(starts) < 0).any():
+        raise broken(path, "its lists do not follow each other")
+    if starts[-1] != len(within):
+        raise broken(path, f"its lists hold {starts[-1]} vectors, the pool's shard has {len(within)}")
+    return starts
+
+
 def _opened(folder: Path, number: int, within: range, centroids: tuple[int, ...]) -> ListShard:
     paths = shard_files(folder, number)
     steps = load_array(paths["vectors"], np.int16, 2, hint=_MAKE_AGAIN)
+    _check_shape(paths["vectors"], steps.shape, (len(within), centroids[1]))
     offsets = load_array(paths["ordinals"], np.uint32, hint=_MAKE_AGAIN)
-    starts = load_array(paths["starts"], np.int64, mapped=False, hint=_MAKE_AGAIN)
-    for path, found, expected in (
-        (paths["vectors"], steps.shape, (len(within), centroids[1])),
-        (paths["ordinals"], offsets.shape, (len(within),)),
-        (paths["starts"], starts.shape, (centroids[0] + 1,)),
-    ):
-        if found != expected:
-            raise broken(path, f"it was made from other vectors: its shape is {found}, not {expected}")
-    if starts[0] != 0 or starts[-1] != len(within) or (np.diff(starts) < 0).any():
-        raise broken(paths["starts"], "its lists do not follow each other")
-    return ListShard(within.start, steps, offsets, starts)
+    _check_shape(paths["ordinals"], offsets.shape, (len(within),))
+    return ListShard(within.start, steps, offsets, _starts(folder, number, within, centroids[0]))
+
+
+def _check_shape(path: Path, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if found != expected:
+        raise broken(path, f"it was made from other vectors: its shape is {found}, not {expected}")
 
 
 def broken(path: Path, why: str) -> NextlongError:

@@ -137,10 +137,23 @@ class Nearest:
             yield batch.column("score").to_numpy(), batch.column("ordinal").to_numpy()
 
 
-def found_in(shard: int, ask: Ask, vectors: VectorShards, index: Index) -> pa.RecordBatch:
-    """The answer of one shard of an index, as it is kept on disk: ``q * depth`` rows."""
-    scores, ordinals = index.search_shard(shard, ask.queries(vectors), ask.depth)
-    return pa.record_batch([ordinals.ravel(), scores.ravel()], schema=FOUND_SCHEMA)
+def found_in(shard: int, asks: Sequence[Ask], vectors: VectorShards, index: Index) -> list[pa.RecordBatch]:
+    """The answer of one shard of an index to each question, as it is kept on disk: ``q * depth`` rows.
+
+    Questions of the same depth are searched for together, which costs an inverted file much less, and changes no answer.
+    """
+    together: dict[tuple[int, int], list[int]] = {}
+    for number, ask in enumerate(asks):
+        together.setdefault((ask.depth, ask.sign), []).append(number)
+    answers: dict[int, pa.RecordBatch] = {}
+    for (depth, sign), numbers in together.items():
+        ask = Ask(np.concatenate([asks[number].rows for number in numbers]), depth, sign)
+        scores, ordinals = index.search_shard(shard, ask.queries(vectors), depth)
+        start = 0
+        for number in numbers:
+            rows = slice(start, start := start + len(asks[number].rows))
+            answers[number] = pa.record_batch([ordinals[rows].ravel(), scores[rows].ravel()], schema=FOUND_SCHEMA)
+    return [answers[number] for number in range(len(asks))]
 
 
 def rounded_depth(depth: int) -> int:
