@@ -21,6 +21,15 @@ def test_results_are_in_order_and_progress_adds_up(workers):
     assert sum(shown) == sum(range(8))
 
 
+def test_progress_is_shown_no_longer_when_a_call_has_ended():
+    shown = []
+    with pytest.raises(UsageError):
+        LocalExecutor(1).map(refused, NUMBERS, shown.append)
+    assert LocalExecutor(1).map(square, [(7,)], shown.append) == [49]
+    square(8)
+    assert shown == [7]
+
+
 def test_nothing_to_do(executor):
     assert executor.map(square, [], lambda amount: None) == []
 
