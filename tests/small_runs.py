@@ -36,8 +36,9 @@ from nextlong.cli.main import main
 main()
 """
 
-# What differs between two runs that made the same: times and memory.
-_TIMED = ("receipts", "metrics.jsonl", ".lock")
+# What differs between two runs that made the same: times and memory; and the mark of a killed run, which stays where the
+# next one finds all that it needs and so writes nothing.
+_TIMED = ("receipts", "metrics.jsonl", ".lock", ".run")
 
 
 def write_corpus(folder: Path, files: int = 4, documents: int = 10, seed: int = 0) -> Path:

@@ -92,6 +92,8 @@ def test_there_was_something_to_compare_of_every_method(made):
         for part in ("receipts/compose", "receipts/write", "tokens"):
             assert sum(path.startswith(f"data-{name}/{part}/") for path in found) >= 3, name
         assert nextlong.verify(made[1] / f"data-{name}", workers=1).failures == []
+    for folder in made.values():
+        assert list(folder.rglob(".run")) == []  # nobody was killed
     derived = {name: len(list((made[1] / f"pool-{name}" / "derived").glob("*/*"))) for name in DATASETS}
     assert [name for name, files in derived.items() if files] == ["knn", "iclm", "quest", "bm25", "hybrid"]
 
