@@ -34,7 +34,7 @@ demo: $(VENV)/.installed-demo
 
 # The files of tests are shared among processes, as many as there are cores but four at most: many tests start workers.
 test: $(VENV)/.installed-dev
-	NEXTLONG_READERS=$(abspath $(READERS)) $(VENV)/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE) $(ARGS)
+	NEXTLONG_READERS=$(abspath $(READERS)) $(VENV)/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE) $(ARGS)
 
 # A quarter of an hour.
 FAULTS = tests/faults tests/test_method_faults.py tests/test_derived_faults.py tests/storage/test_s3_runs.py

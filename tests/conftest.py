@@ -12,6 +12,26 @@ import nextlong
 from nextlong.pool import layout
 from nextlong.tokenization.train import train_byte_level_bpe
 
+# Files that take minutes are begun first, so that at the end no process is left alone with one.
+LONGEST = (
+    "test_runs.py",
+    "test_method_faults.py",
+    "test_s3_runs.py",
+    "test_ray_runs.py",
+    "test_export_again.py",
+    "test_readme.py",
+    "test_torch.py",
+    "test_s3_on_ray.py",
+    "test_ray_machines.py",
+    "test_kills.py",
+    "test_determinism.py",
+    "test_methods_in_place.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _every_source_is_a_task():
