@@ -22,13 +22,14 @@ from nextlong.index.recall import recall_at_k, without_self
 from nextlong.index.threads import faiss_threads
 from nextlong.index.vectors import Float32s, Ordinals, VectorShards
 
-# What mining asks for a 128K sequence, and where recall is measured.
-K, RECALL_AT = 130, 64
+# What mining asks for most meta-chunks of a 128K sequence (32K: 182), and where recall is measured.
+K, RECALL_AT = 512, 64
 LEAST_RECALL = 0.95
 # The smaller pool is the beginning of the larger one.
 SMALL = 150_000
 LEAST_RATIO_SMALL, LEAST_RATIO_LARGE = 5.0, 20.0
-QUERIES, EXACT_QUERIES = 16_384, 2_048
+# As many at once as a task of the search has of such a depth; exact search gains nothing from more than these.
+QUERIES, EXACT_QUERIES = 4_096, 2_048
 REPEATS = 3
 # Threads that wait for each other spin, which on a busy machine counts as processor time of exact search, most of all.
 THREADS = 1

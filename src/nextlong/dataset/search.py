@@ -22,9 +22,9 @@ from nextlong.records import FOUND_SCHEMA
 
 VERSION = 1
 
-# Units that a task searches for, in whole batches: a shard is read once for all of them, and the lists of an inverted file
-# are. 1,024 roots of some meta-chunks each are enough for the search to take longer than reading a shard.
-_TOGETHER = 1024
+# Units that a task searches for, in whole batches: a shard is read once for all of them, and each list of an inverted file
+# once for all questions of the same depth, of which 4,096 roots of some meta-chunks each have five or six.
+_TOGETHER = 4096
 
 # Neighbours that a task holds before it writes them, of 12 bytes: 192 MiB.
 _MOST_FOUND = 1 << 24
