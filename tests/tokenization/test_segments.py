@@ -158,10 +158,24 @@ def test_which_tokenizers_are_cut():
         zoo.LLAMA3_PATTERN.replace(r"|\s+(?!\S)|\s+", ""),
         zoo.LLAMA3_PATTERN.replace(r"\p{N}{1,3}", r"(?<=a)\p{N}{1,3}"),
         zoo.LLAMA3_PATTERN.replace(r"\p{L}+", r"\p{L}+ \p{L}+"),
+        # What no alternative takes is one word with what it stands beside.
+        zoo.LLAMA3_PATTERN.replace(r"\p{N}{1,3}|", ""),
+        zoo.LLAMA3_PATTERN.replace(r" ?[^\s\p{L}\p{N}]+[\r\n]*|", ""),
+        zoo.LLAMA3_PATTERN.replace(r"[^\r\n\p{L}\p{N}]?\p{L}+|", ""),
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+",
     ],
 )
 def test_patterns_of_which_nothing_is_known_are_not_cut(pattern):
     assert cuts_of_pattern(pattern) is None
+
+
+@pytest.mark.parametrize("pattern", [r" ?\p{L}+|\s+(?!\S)|\s+", r"\p{N}+|\s+(?!\S)|\s+"])
+def test_words_of_what_no_alternative_takes(pattern):
+    data = json.loads(glued("llama3")._arguments[0])
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    data["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, BYTE_LEVEL]}
+    assert_same(HuggingFaceTokenizer(json.dumps(data), "glued"), ["".join(one) for one in product("aB1./ \n", repeat=4)])
 
 
 @pytest.mark.parametrize(

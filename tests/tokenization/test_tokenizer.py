@@ -202,3 +202,13 @@ def test_vocabulary_size_covers_every_id():
     library.add_tokens(["<x>", "<y>"])
     tokenizer = HuggingFaceTokenizer(library.to_str(), "x")
     assert tokenizer.vocabulary_size == library.get_vocab_size() == library.token_to_id("<y>") + 1
+
+
+def test_a_vocabulary_with_gaps():
+    data = json.loads(zoo.content("gpt2"))
+    vocabulary = data["model"]["vocab"]
+    last = max(vocabulary, key=vocabulary.get)
+    vocabulary[last] = 70_000
+    tokenizer = HuggingFaceTokenizer(json.dumps(data), "x")
+    assert tokenizer.vocabulary_size == 70_001
+    assert tokenizer.encode_batch([tokenizer.decode([70_000])])[0].tolist() == [70_000]

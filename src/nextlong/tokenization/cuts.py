@@ -17,6 +17,8 @@ punctuation, contractions: ``_HEADS``) is that a match
 - does not begin with a line end, unless it is punctuation without the exclusion of white space, which none is;
 - has no lookahead.
 
+All letters, digits and punctuation must be in some match: an expression without one of these kinds gets no cuts.
+
 *Tails* split what is left, runs of white space W, of which only the last character may go to the word that follows:
 
 - *plain* (GPT-2), ``\s+(?!\S)|\s+``: all of W but its last character is one word, if W is longer than that;
@@ -62,28 +64,27 @@ _CONTRACTIONS = (
     "'(?:[sdmt]|ll|ve|re)",
     *("'s", "'t", "'re", "'ve", "'m", "'ll", "'d"),
 )
+_WORDS = (r" ?\p{L}+", r"[^\r\n\p{L}\p{N}]?\p{L}+", r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+")
+# Two together take all letters.
 _CASED_WORDS = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
 )
-_HEADS = {
-    *_CONTRACTIONS,
-    *(r" ?\p{L}+", r"[^\r\n\p{L}\p{N}]?\p{L}+", r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+"),
-    *_CASED_WORDS,
-    *(word + "(?i:'s|'t|'re|'ve|'m|'ll|'d)?" for word in _CASED_WORDS),
-    *(r"\p{N}", r"\p{N}+", r"\p{N}{1,2}", r"\p{N}{1,3}", r" ?\p{N}+"),
-    r" ?[^\s\p{L}\p{N}]+",
-}
+_SUFFIX = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+_NUMBERS = (r"\p{N}", r"\p{N}+", r"\p{N}{1,2}", r"\p{N}{1,3}", r" ?\p{N}+")
+_PUNCTUATION = (r" ?[^\s\p{L}\p{N}]+",)
+_HEADS = {*_CONTRACTIONS, *_WORDS, *_CASED_WORDS, *(word + _SUFFIX for word in _CASED_WORDS), *_NUMBERS, *_PUNCTUATION}
 # Punctuation with the line ends after it: together with a *lines* tail only.
 _HEADS_WITH_LINES = {
     *(r" ?[^\s\p{L}\p{N}]+[\r\n]*", r" ?[^\s\p{L}\p{N}]+[\r\n/]*"),
     r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*",
 }
 # DeepSeek's. The first letter of a word may be preceded by a digit here, so digits must have been split off before.
+_WORD_WITHOUT_DIGITS, _PUNCTUATION_WITHOUT_DIGITS = r"[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+", r" ?[\p{P}\p{S}]+[\r\n]*"
 _HEADS_WITHOUT_DIGITS = {
     r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+""",
-    r"[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+",
-    r" ?[\p{P}\p{S}]+[\r\n]*",
+    _WORD_WITHOUT_DIGITS,
+    _PUNCTUATION_WITHOUT_DIGITS,
 }
 _PLAIN_TAILS = {(r"\s+(?!\S)", r"\s+"), (r"\s+$", r"\s+(?!\S)", r"\s")}
 _LINES_TAILS = {(r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+"), (r"\s*[\r\n]+", r"\s+(?!\S)", r"\s")}
@@ -174,11 +175,21 @@ def cuts_of_pattern(pattern: str, digits_apart: bool = False) -> Cuts | None:
     with_lines = _HEADS | _HEADS_WITH_LINES | (_HEADS_WITHOUT_DIGITS if digits_apart else set())
     for size in range(2, _LONGEST_TAIL + 1):
         heads, tail = set(alternatives[:-size]), tuple(alternatives[-size:])
+        if not _takes_all(heads, digits_apart):
+            continue
         if tail in _PLAIN_TAILS and heads <= _HEADS:
             return Cuts(lines=False, indents=True)
         if tail in _LINES_TAILS | _LINES_TAILS_OF_TEXTS and heads <= with_lines:
             return Cuts(lines=True, indents=tail in _LINES_TAILS)
     return None
+
+
+def _takes_all(heads: set[str], digits_apart: bool) -> bool:
+    """Whether letters, digits and punctuation are each in a match: those in none would be in one word together."""
+    cased = all(heads & {word, word + _SUFFIX} for word in _CASED_WORDS)
+    words = cased or heads & {*_WORDS, _WORD_WITHOUT_DIGITS}
+    punctuation = heads & {*_PUNCTUATION, *_HEADS_WITH_LINES, _PUNCTUATION_WITHOUT_DIGITS}
+    return bool(words and punctuation and (digits_apart or heads & set(_NUMBERS)))
 
 
 def cuts_of_tokenizer(data: dict[str, Any], added: Iterable[tuple[str, bool]]) -> Cuts | None:

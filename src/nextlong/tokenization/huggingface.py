@@ -54,8 +54,9 @@ class HuggingFaceTokenizer:
         self.bos_id = _token_id(self._library, bos)
         self.eos_id = _token_id(self._library, eos)
         added = self._library.get_added_tokens_decoder()
-        # Ids may have gaps (a padded vocabulary, added tokens far behind), so counting entries is not enough.
-        self.vocabulary_size = max(self._library.get_vocab_size(with_added_tokens=True), *(i + 1 for i in added), 0)
+        # Ids may have gaps (a padded or a trimmed vocabulary, added tokens far behind): counting entries is not enough.
+        known = self._library.get_vocab(with_added_tokens=True)
+        self.vocabulary_size = 1 + max([*known.values(), *added], default=-1)
         self.fingerprint = xxhash.xxh3_128_hexdigest(f"{self.bos_id} {self.eos_id} {content}".encode())
         special = {i: token.content for i, token in added.items() if token.special}
         for one in (self.bos_id, self.eos_id):
