@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nextlong.composition.negatives import OutOfCandidates, arranged, choose_k, choose_to_fill, paper_k
 from nextlong.mining.filters import Negatives, Taken
+from nextlong.mining.together import alone
 
 
 @pytest.mark.parametrize(
@@ -74,9 +75,10 @@ class Queues:
         self.queues = [list(queue) for queue in queues]
 
     def take(self, group, room, lengths, overdraw=True):
+        yield from ()  # it has no questions
         taken, tokens = [], 0
         while tokens < room and self.queues[group]:
-            length = int(lengths(np.array([self.queues[group][0].chunk]), room - tokens)[0])
+            length = int(lengths(None, np.array([self.queues[group][0].chunk]), room - tokens)[0])
             if tokens + length > room and not overdraw:
                 return Taken(self.joined(taken), tokens, False)
             taken.append(self.queues[group].pop(0))
@@ -90,23 +92,23 @@ class Queues:
 
 
 def all_of(length):
-    return lambda chunks, room: np.full(len(chunks), length, dtype=np.int64)
+    return lambda known, chunks, room: np.full(len(chunks), length, dtype=np.int64)
 
 
 def test_the_budget_is_shared_evenly():
     # 100 tokens of content, 10 of the document's: 45 and 45. The fifth chunk of ten is the first group's first too many.
     queues = Queues(negatives(*range(10)), negatives(*range(10, 20)))
-    chosen = choose_to_fill(queues, [4, 6], all_of(10), 100)
+    chosen = alone(choose_to_fill(queues, [4, 6], all_of(10), 100))
     assert [[negative.chunk for negative in group] for group in chosen] == [[0, 1, 2, 3], [10, 11, 12, 13, 14]]
 
 
 def test_a_share_that_fits_exactly_is_used_up():
-    chosen = choose_to_fill(Queues(negatives(0, 1, 2, 3), negatives(4, 5, 6)), [5, 5], all_of(15), 100)
+    chosen = alone(choose_to_fill(Queues(negatives(0, 1, 2, 3), negatives(4, 5, 6)), [5, 5], all_of(15), 100))
     assert [len(group) for group in chosen] == [3, 3]
 
 
 def test_a_chunk_larger_than_its_share_is_left_to_the_last_group():
-    chosen = choose_to_fill(Queues(negatives(0), negatives(1), negatives(2)), [1, 1, 1], all_of(500), 100)
+    chosen = alone(choose_to_fill(Queues(negatives(0), negatives(1), negatives(2)), [1, 1, 1], all_of(500), 100))
     assert [[negative.chunk for negative in group] for group in chosen] == [[], [], [2]]
 
 
@@ -119,7 +121,7 @@ def test_every_group_is_even_to_within_a_chunk(metas, lengths, content):
     queues = Queues(*[negatives(*range(len(lengths))) for _ in metas])
     budget = content - sum(metas)
     try:
-        chosen = choose_to_fill(queues, metas, lambda chunks, room: np.array(lengths)[chunks], content)
+        chosen = alone(choose_to_fill(queues, metas, lambda known, chunks, room: np.array(lengths)[chunks], content))
     except OutOfCandidates as error:
         taken = [len(lengths) - len(queue) for queue in queues.queues]
         assert error.tokens == budget - sum(sum(lengths[:amount]) for amount in taken) > 0
@@ -132,7 +134,7 @@ def test_every_group_is_even_to_within_a_chunk(metas, lengths, content):
 
 
 def test_paper_mode_takes_k_for_each_or_fails():
-    chosen = choose_k(Queues(negatives(1, 2, 3), negatives(4, 5)), 2, 2)
+    chosen = alone(choose_k(Queues(negatives(1, 2, 3), negatives(4, 5)), 2, 2))
     assert [[negative.chunk for negative in group] for group in chosen] == [[1, 2], [4, 5]]
     with pytest.raises(OutOfCandidates):
-        choose_k(Queues(negatives(1, 2, 3), negatives(4, 5)), 2, 3)
+        alone(choose_k(Queues(negatives(1, 2, 3), negatives(4, 5)), 2, 3))

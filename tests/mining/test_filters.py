@@ -9,6 +9,7 @@ from nextlong.config import MiningConfig
 from nextlong.mining.candidates import REASONS, look_up
 from nextlong.mining.filters import SequenceFilter
 from nextlong.mining.neighbours import find_neighbours
+from nextlong.mining.together import alone, together
 
 
 def filter_of(pool, root=None, usage=None, **mining):
@@ -18,12 +19,12 @@ def filter_of(pool, root=None, usage=None, **mining):
     return SequenceFilter(pool, found, config, usage), found
 
 
-def one_token_each(chunks, room):
-    return np.ones(len(chunks), dtype=np.int64)
+def one_token_each(known, rows, room):
+    return np.ones(len(rows), dtype=np.int64)
 
 
 def drained(candidates, group):
-    taken = candidates.take(group, 1 << 40, one_token_each)
+    taken = alone(candidates.take(group, 1 << 40, one_token_each))
     assert taken.exhausted and taken.tokens == len(taken.negatives)
     return list(taken.negatives)
 
@@ -32,9 +33,10 @@ def test_what_is_taken_one_by_one_is_what_is_taken_at_once(family_pool):
     at_once, found = filter_of(family_pool)
     one_by_one, _ = filter_of(family_pool)
     for group in range(len(found.meta_chunks)):
-        expected = list(at_once.take(group, 150, one_token_each).negatives)
+        expected = list(alone(at_once.take(group, 150, one_token_each)).negatives)
         assert len(expected) == 150
-        assert [list(one_by_one.take(group, 1, one_token_each).negatives) for _ in expected] == [[one] for one in expected]
+        singles = [alone(one_by_one.take(group, 1, one_token_each)) for _ in expected]
+        assert [list(taken.negatives) for taken in singles] == [[one] for one in expected]
         assert one_by_one.passed_over == at_once.passed_over
 
 
@@ -42,32 +44,35 @@ def test_what_was_looked_up_for_many_roots_changes_nothing(family_pool):
     config, roots = MiningConfig(), np.flatnonzero(np.diff(family_pool.first_chunk) >= 2)[:6].tolist()
     found = find_neighbours(family_pool, roots, family_pool.chunks, config, seed=0)
     for most in (1, 20, family_pool.chunks):
-        for one, looked in zip(found, look_up(family_pool, found, [most] * len(found), config), strict=True):
-            alone = SequenceFilter(family_pool, one, config)
-            together = SequenceFilter(family_pool, one, config, looked=looked, likely=3)
-            for group in range(len(one.meta_chunks)):
-                assert list(together.take(group, 70, one_token_each).negatives) == list(
-                    alone.take(group, 70, one_token_each).negatives
-                )
-            assert together.passed_over == alone.passed_over
+        filters = [
+            SequenceFilter(family_pool, one, config, looked=looked, likely=3)
+            for one, looked in zip(found, look_up(family_pool, found, [most] * len(found), config), strict=True)
+        ]
+        apart = [SequenceFilter(family_pool, one, config) for one in found]
+        for group in range(min(len(one.meta_chunks) for one in found)):
+            in_step = together([candidates.take(group, 70, one_token_each) for candidates in filters])
+            for taken, candidates in zip(in_step, apart, strict=True):
+                assert list(taken.negatives) == list(alone(candidates.take(group, 70, one_token_each)).negatives)
+        assert [one.passed_over for one in filters] == [one.passed_over for one in apart]
 
 
 def test_a_candidate_too_long_is_refused_once_and_looked_at_again(family_pool):
     candidates, _ = filter_of(family_pool)
     lengths = {}
 
-    def growing(chunks, room):
+    def growing(known, rows, room):
+        chunks = known.chunks[rows]
         for chunk in chunks.tolist():
             lengths.setdefault(chunk, 10 * (len(lengths) + 1))
         return np.array([lengths[chunk] for chunk in chunks.tolist()], dtype=np.int64)
 
-    first = candidates.take(0, 35, growing, overdraw=False)
+    first = alone(candidates.take(0, 35, growing, overdraw=False))
     assert (len(first.negatives), first.tokens, first.exhausted) == (2, 30, False)
     (refused,) = candidates.refused
-    then = candidates.take(0, 5, growing)
+    then = alone(candidates.take(0, 5, growing))
     assert [negative.chunk for negative in then.negatives] == [refused]
     assert (then.tokens, then.exhausted) == (30, False)
-    assert candidates.take(0, 0, growing).tokens == 0
+    assert alone(candidates.take(0, 0, growing)).tokens == 0
 
 
 def test_every_candidate_is_taken_or_has_a_reason(family_pool):

@@ -57,7 +57,12 @@ def test_copies_are_those_that_the_rule_gives(seed, amount, most_changed, max_ja
     order = np.random.default_rng(seed).permutation(amount)
     rows, present = order[others:], order[:others]
     known = Fingerprints(Stored(signatures), np.arange(amount), max_jaccard)
-    assert known.copies(rows, present).tolist() == one_by_one(signatures, rows, present, max_jaccard)
+    expected = one_by_one(signatures, rows, present, max_jaccard)
+    # Several that are asked together do not see each other.
+    half = len(rows) // 2
+    asked = [(rows, present), (rows[:half], present), (rows[:0], present), (rows[half:], present[:0])]
+    answers = [flags.tolist() for flags in known.copies(asked)]
+    assert answers == [expected, expected[:half], [], one_by_one(signatures, rows[half:], present[:0], max_jaccard)]
 
 
 @pytest.mark.parametrize("max_jaccard", [0.8, None])
@@ -65,8 +70,8 @@ def test_a_crowd_of_copies_leaves_the_first(max_jaccard):
     signatures = np.repeat(families(1, 1, 0), 400, axis=0)
     known = Fingerprints(Stored(signatures), np.arange(400), max_jaccard)
     rows = np.arange(400)[::-1]
-    assert known.copies(rows, rows[:0]).tolist() == [False] + [True] * 399
-    assert known.copies(rows[1:], rows[:1]).all()
+    assert known.copies([(rows, rows[:0])])[0].tolist() == [False] + [True] * 399
+    assert known.copies([(rows[1:], rows[:1])])[0].all()
 
 
 def test_sketches_differ_in_no_more_bits_than_signatures_in_places():

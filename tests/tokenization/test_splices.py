@@ -1,3 +1,5 @@
+from itertools import accumulate, chain
+
 import numpy as np
 import pytest
 import tokenizers_zoo as zoo
@@ -41,7 +43,7 @@ def assert_spliced_exactly(join, texts):
 
     given = Texts(asked(whole, str), asked(edges, lambda text: text[-EDGE:]), asked(edges, lambda text: text[:EDGE]))
     result = spliced(join, packed(join, texts), given)
-    tokens = np.concatenate([np.empty(0, dtype=np.int32), *result.pieces()])
+    tokens = np.concatenate([np.empty(0, dtype=np.int32), *chain(*result.pieces())])
     np.testing.assert_array_equal(tokens, join.encode_text(texts))
     np.testing.assert_array_equal(result.ends, join.join(join.encode_units(texts), texts)[1])
     assert result.ends.dtype == np.int32
@@ -94,6 +96,19 @@ def test_a_seam_is_refused_where_the_units_are_not_as_expected(place):
     given = Texts(lambda place: (whole.add(place), texts[place])[1], texts.__getitem__, texts.__getitem__)
     spliced(join, units, given)
     assert whole == {0, 1}
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama3", "white-runs", "tiktoken"])
+@settings(max_examples=60, deadline=None)
+@given(parts=st.lists(st.lists(worded | chunk, min_size=1, max_size=4), min_size=1, max_size=4))
+def test_texts_spliced_together_are_those_spliced_alone(name, parts):
+    join, texts = joiner(name), [text for part in parts for text in part]
+    given = Texts(texts.__getitem__, lambda place: texts[place][-EDGE:], lambda place: texts[place][:EDGE])
+    result = spliced(join, packed(join, texts), given, list(accumulate(map(len, parts), initial=0)))
+    for part, pieces, first in zip(parts, result.pieces(), result.borders, strict=False):
+        np.testing.assert_array_equal(np.concatenate([np.empty(0, dtype=np.int32), *pieces]), join.encode_text(part))
+        ends = join.join(join.encode_units(part), part)[1]
+        np.testing.assert_array_equal(result.ends[first : first + len(part)], ends)
 
 
 def test_nothing_spliced_is_nothing():

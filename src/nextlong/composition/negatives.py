@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 
 from nextlong.mining.filters import Lengths, Negatives, SequenceFilter
+from nextlong.mining.fingerprints import Fingerprints, Rows
+from nextlong.mining.together import Work
 from nextlong.pool.pool import Ordinals
 from nextlong.records import ROLES, Order
 
@@ -31,7 +33,7 @@ class OutOfCandidates(Exception):
 
 def choose_to_fill(
     candidates: SequenceFilter, meta_lengths: Sequence[int], lengths: Lengths, content: int
-) -> list[Negatives]:
+) -> Work[list[Negatives]]:
     """Token-exact mode: negatives for each group, best first, that fill ``content`` tokens or a little more.
 
     The surplus belongs to the last negative of the last group, which is cut.
@@ -52,7 +54,7 @@ def choose_to_fill(
     for group in range(groups):
         share = budget * (group + 1) // groups
         # What is left of a share goes to the next group: an early overdraft could push out the last meta-chunk.
-        taken = candidates.take(group, share - spent, lengths, overdraw=group == groups - 1)
+        taken = yield from candidates.take(group, share - spent, lengths, overdraw=group == groups - 1)
         chosen.append(taken.negatives)
         spent += taken.tokens
         if taken.exhausted:
@@ -60,21 +62,21 @@ def choose_to_fill(
     return chosen
 
 
-def add_to_last(candidates: SequenceFilter, chosen: list[Negatives], lacking: int) -> None:
+def add_to_last(candidates: SequenceFilter, chosen: list[Negatives], lacking: int) -> Work[None]:
     """One more negative for the last group, where joining saved tokens that the lengths had counted.
 
     Raises:
         OutOfCandidates: there is none.
     """
-    taken = candidates.take(len(chosen) - 1, 1, _counted)
+    taken = yield from candidates.take(len(chosen) - 1, 1, _counted)
     if taken.exhausted:
         raise OutOfCandidates(lacking)
     chosen[-1] += taken.negatives
 
 
-def _counted(chunks: Ordinals, room: int) -> Ordinals:
+def _counted(known: Fingerprints, rows: Rows, room: int) -> Ordinals:
     """Lengths with which ``room`` is a number of chunks."""
-    return np.ones(len(chunks), dtype=np.int64)
+    return np.ones(len(rows), dtype=np.int64)
 
 
 def paper_k(
@@ -84,7 +86,7 @@ def paper_k(
     return int((length * characters_per_token * oversampling - characters) // (meta_chunks * granularity))
 
 
-def choose_k(candidates: SequenceFilter, meta_chunks: int, k: int, fewer: bool = False) -> list[Negatives]:
+def choose_k(candidates: SequenceFilter, meta_chunks: int, k: int, fewer: bool = False) -> Work[list[Negatives]]:
     """Paper mode: k negatives for each group, best first.
 
     Args:
@@ -98,7 +100,7 @@ def choose_k(candidates: SequenceFilter, meta_chunks: int, k: int, fewer: bool =
     """
     chosen: list[Negatives] = []
     for group in range(meta_chunks):
-        taken = candidates.take(group, k, _counted)
+        taken = yield from candidates.take(group, k, _counted)
         chosen.append(taken.negatives)
         if taken.exhausted and not fewer:
             raise OutOfCandidates(0)

@@ -21,9 +21,11 @@ from nextlong.index.protocol import Index
 from nextlong.index.vectors import VectorShards
 from nextlong.mining.candidates import OPTIONAL_REASONS, REASONS, Looked, look_up
 from nextlong.mining.filters import Negatives, SequenceFilter
+from nextlong.mining.fingerprints import Fingerprints, Rows
 from nextlong.mining.nearest import Ask, rounded_depth
 from nextlong.mining.neighbours import Neighbours, find_neighbours, first_ask, may_hold_more
 from nextlong.mining.retrieval import open_scorer, words_index
+from nextlong.mining.together import Question, Work, alone, together
 from nextlong.pool.derived import Derived
 from nextlong.pool.pool import Ordinals
 from nextlong.records import Ends, Order
@@ -56,8 +58,11 @@ class Nextlong(Method):
     USES_ONCE = "root"
     SEARCHES = True
 
-    # What was looked up of the candidates at hand, by root.
+    # Of the candidates at hand what was looked up, and of those of :meth:`prepare` the sequences, by root.
     _looked: Mapping[int, tuple[Neighbours, Looked]] = MappingProxyType({})
+    _drafts: Mapping[int, tuple[Neighbours, Draft]] = MappingProxyType({})
+    # The fingerprints that were looked up for :meth:`prepare`, and the lengths in tokens of their chunks.
+    _held: tuple[Fingerprints, Ordinals] | None = None
 
     @property
     def in_order(self) -> bool:
@@ -133,20 +138,30 @@ class Nextlong(Method):
 
     def prepare(self, units: Sequence[Unit], found: Sequence[Neighbours | None]) -> None:
         """See :class:`~nextlong.composition.method.Method`."""
-        self._look_up([each for each in found if each is not None])
+        present = [each for each in found if each is not None]
+        self._look_up(present)
         for _, looked in islice(self._looked.values(), 1):  # all have the same fingerprints
             self.tokens.hold(looked.fingerprints.chunks)
+            self._held = looked.fingerprints, self.tokens.stored_lengths(looked.fingerprints.chunks)
+        if not self.in_order:
+            drafts = together([self._draft(each) for each in present])
+            self._drafts = {each.root: (each, draft) for each, draft in zip(present, drafts, strict=True)}
 
     def compose(self, unit: Unit, found: Neighbours | None) -> Iterator[Draft]:
         """See :class:`~nextlong.composition.method.Method`."""
         assert found is not None
-        mining, paper = self.session.config.mining, self._in_paper_mode
+        of, draft = self._drafts.get(found.root, (None, None))
+        yield draft if draft is not None and of is found else alone(self._draft(found))
+
+    def _draft(self, found: Neighbours) -> Work[Draft]:
+        """The sequence of a root document."""
+        mining, compose = self.session.config.mining, self._paper if self._in_paper_mode else self._token_exact
         searches = 0
         while True:
             candidates = self._filter(found)
             all_seen = not may_hold_more(self.session.pool(), found, mining)
             try:
-                order, ends = self._paper(found, candidates, all_seen) if paper else self._token_exact(found, candidates)
+                order, ends = yield from compose(found, candidates, all_seen)
                 break
             except OutOfCandidates as error:
                 if all_seen:
@@ -154,7 +169,7 @@ class Nextlong(Method):
                 (found,) = self._find([found.root], found.depth * _DEEPER)
                 searches += 1
         passed_over, measured = candidates.passed_over, candidates.refused
-        yield Draft(order, ends, found.root, passed_over=passed_over, searched_deeper=searches > 0, measured=measured)
+        return Draft(order, ends, found.root, passed_over=passed_over, searched_deeper=searches > 0, measured=measured)
 
     def failures(self, sequence: dict[str, Any]) -> Iterator[str]:
         """See :class:`~nextlong.composition.method.Method`."""
@@ -208,7 +223,7 @@ class Nextlong(Method):
         for some in self._batches(roots, depth):
             everything = self._find(some, depth)
             self._look_up(everything)
-            results = [self._sufficient(found) for found in everything]
+            results = together([self._sufficient(found) for found in everything])
             short = [root for root, result in zip(some, results, strict=True) if result is None]
             deeper = self._searched(short, depth * _DEEPER)
             for result in results:
@@ -230,9 +245,9 @@ class Nextlong(Method):
         # A deeper search found other candidates than those that were looked up.
         return SequenceFilter(pool, found, mining, self.usage, looked if of is found else None, int(self._likely(found)))
 
-    def _sufficient(self, found: Neighbours) -> Searched | None:
+    def _sufficient(self, found: Neighbours) -> Work[Searched | None]:
         """The candidates with a forecast; None if they do not suffice, and there are more."""
-        forecast = self._forecast(found)
+        forecast = yield from self._forecast(found)
         if forecast is None and may_hold_more(self.session.pool(), found, self.session.config.mining):
             return None
         return Searched(found, np.empty(0, dtype=np.int64) if forecast is None else forecast)
@@ -264,44 +279,49 @@ class Nextlong(Method):
             needed = math.ceil(config.length / max(1.0, chunk_tokens))
         return math.ceil(needed * _SURPLUS) + _SURPLUS_CHUNKS + len(metas) + config.mining.range_min
 
-    def _forecast(self, found: Neighbours) -> Ordinals | None:
+    def _forecast(self, found: Neighbours) -> Work[Ordinals | None]:
         """The chunks that the sequence will use, nearly; None if the candidates do not suffice."""
         pool, config = self.session.pool(), self.session.config
         candidates = self._filter(found)
         meta_lengths = self.tokens.lengths(found.meta_chunks)
         bytes_per_token = pool.bytes_of(found.meta_chunks).sum() / max(1, int(meta_lengths.sum()))
 
-        def guessed(chunks: Ordinals, room: int) -> Ordinals:
-            tokens: Ordinals = np.maximum(1, pool.bytes_of(chunks) / bytes_per_token).astype(np.int64)
+        def guessed(known: Fingerprints, rows: Rows, room: int) -> Ordinals:
+            tokens: Ordinals = np.maximum(1, pool.bytes_of(known.chunks[rows]) / bytes_per_token).astype(np.int64)
             return tokens
 
         try:
             if self._in_paper_mode:
-                chosen = choose_k(candidates, len(found.meta_chunks), negatives_in_paper_mode(pool, found.root, config))
+                k = negatives_in_paper_mode(pool, found.root, config)
+                chosen = yield from choose_k(candidates, len(found.meta_chunks), k)
             else:
-                chosen = choose_to_fill(candidates, meta_lengths.tolist(), guessed, self.session.content)
+                chosen = yield from choose_to_fill(candidates, meta_lengths.tolist(), guessed, self.session.content)
         except OutOfCandidates:
             return None
         # What was refused here may be what is refused when the lengths are known, and so it must be tokenised.
         refused = np.array(candidates.refused, dtype=np.int64)
         return np.unique(np.concatenate([found.meta_chunks, refused, *(negatives.chunks for negatives in chosen)]))
 
-    def _lengths(self, chunks: Ordinals, room: int) -> Ordinals:
+    def _lengths(self, known: Fingerprints, rows: Rows, room: int) -> Ordinals:
         """The lengths of chunks, so many that they fill the room; of those only, the ones that lack are tokenised."""
-        lengths = self.tokens.stored_lengths(chunks)
+        if self._held is not None and self._held[0] is known:
+            lengths = self._held[1].take(rows)
+        else:
+            lengths = self.tokens.stored_lengths(known.chunks[rows])
         if lengths.min(initial=0) < 0:
             enough = int(np.searchsorted(np.cumsum(lengths.clip(min=0)), room)) + 1  # even if what lacks were nothing
             lengths = lengths[:enough]
-            lacking = np.flatnonzero(lengths < 0)
-            lengths[lacking] = self.tokens.lengths(chunks[lacking])
+            lacking = (lengths < 0).nonzero()[0]
+            if len(lacking):
+                lengths[lacking] = self.tokens.lengths(known.chunks[rows[lacking]])
         return lengths
 
-    def _token_exact(self, found: Neighbours, candidates: SequenceFilter) -> tuple[Order, Ends]:
-        content = self.session.content
-        chosen = choose_to_fill(candidates, self.tokens.lengths(found.meta_chunks).tolist(), self._lengths, content)
+    def _token_exact(self, found: Neighbours, candidates: SequenceFilter, all_seen: bool) -> Work[tuple[Order, Ends]]:
+        content, meta_lengths = self.session.content, self.tokens.lengths(found.meta_chunks).tolist()
+        chosen = yield from choose_to_fill(candidates, meta_lengths, self._lengths, content)
         while True:
             order = self._arranged(found, chosen, cut_last=True)
-            ends = self.tokens.ends(order.chunks)
+            ends = yield Question(self.tokens.ends_of_each, order.chunks)
             if ends[-2] >= content:  # joining added tokens that the lengths had not counted
                 chosen[-1] = chosen[-1].without_last()
                 if not len(chosen[-1]):
@@ -310,12 +330,14 @@ class Nextlong(Method):
             elif ends[-1] >= content:
                 return order, ends
             else:
-                add_to_last(candidates, chosen, content - int(ends[-1]))
+                yield from add_to_last(candidates, chosen, content - int(ends[-1]))
 
-    def _paper(self, found: Neighbours, candidates: SequenceFilter, all_seen: bool) -> tuple[Order, Ends]:
-        k = negatives_in_paper_mode(self.session.pool(), found.root, self.session.config)
-        order = self._arranged(found, choose_k(candidates, len(found.meta_chunks), k, fewer=all_seen), cut_last=False)
-        return order, self.tokens.ends(order.chunks)
+    def _paper(self, found: Neighbours, candidates: SequenceFilter, all_seen: bool) -> Work[tuple[Order, Ends]]:
+        metas, k = len(found.meta_chunks), negatives_in_paper_mode(self.session.pool(), found.root, self.session.config)
+        chosen = yield from choose_k(candidates, metas, k, fewer=all_seen)
+        order = self._arranged(found, chosen, cut_last=False)
+        ends = yield Question(self.tokens.ends_of_each, order.chunks)
+        return order, ends
 
     def _arranged(self, found: Neighbours, chosen: Sequence[Negatives], cut_last: bool) -> Order:
         config = self.session.config

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 
@@ -62,36 +63,49 @@ class ChunkTokens:
 
     def ends(self, chunks: Ordinals) -> Ends:
         """Where each chunk ends in the joined tokens: what :meth:`join` gives, without making these. int32."""
-        return self._spliced(chunks).ends
+        return self._spliced([chunks]).ends
+
+    def ends_of_each(self, texts: Sequence[Ordinals]) -> list[Ends]:
+        """:meth:`ends` of many texts, none of them empty, quicker than one by one."""
+        joined = self._spliced(texts)
+        return [joined.ends[first:last] for first, last in pairwise(joined.borders)]
 
     def join(self, chunks: Ordinals) -> tuple[Tokens, Ends]:
         """The tokens of the text of these chunks, joined by the separator, and where each chunk ends in them. Both int32."""
-        joined = self._spliced(chunks)
-        return np.concatenate([np.empty(0, dtype=np.int32), *joined.pieces()]), joined.ends
+        joined = self._spliced([chunks])
+        return np.concatenate([np.empty(0, dtype=np.int32), *chain(*joined.pieces())]), joined.ends
 
     def put_row(self, chunks: Ordinals, row: Tokens) -> int:
-        """Put the tokens of a sequence into a row: the begin token, the chunks joined and cut to length, the end token.
+        """:meth:`put_rows` of one row: how many tokens the sequence has."""
+        (filled,) = self.put_rows([chunks], [row])
+        return filled
+
+    def put_rows(self, sequences: Sequence[Ordinals], rows: Sequence[Tokens] | Tokens) -> list[int]:
+        """Put the tokens of sequences into rows: the begin token, the chunks joined and cut to length, the end token.
 
         Args:
-            chunks: of the sequence.
-            row: int32, as long as sequences are.
+            sequences: the chunks of each.
+            rows: int32, as long as sequences are.
 
         Returns:
-            How many tokens the sequence has; the row is not touched if it is not filled.
+            How many tokens each sequence has; a row is not touched if it is not filled.
         """
-        session, joined = self._session, self._spliced(chunks)
-        bos, eos, surplus = session.bos, session.eos, int(joined.ends[-1]) - session.content
-        if surplus < 0:
-            return len(row) + surplus
-        pieces = list(joined.pieces())
-        while surplus:
-            last = pieces.pop()
-            if len(last) > surplus:
-                pieces.append(last[: len(last) - surplus])
-            surplus -= min(len(last), surplus)
-        row[: len(bos)], row[len(row) - len(eos) :] = bos, eos
-        np.concatenate(pieces, out=row[len(bos) : len(row) - len(eos)])
-        return len(row)
+        session, joined = self._session, self._spliced(sequences)
+        bos, eos, content = session.bos, session.eos, session.content
+        filled = []
+        for row, pieces, last in zip(rows, joined.pieces(), joined.borders[1:], strict=True):
+            surplus = int(joined.ends[last - 1]) - content
+            filled.append(len(row) + min(surplus, 0))
+            if surplus < 0:
+                continue
+            while surplus:
+                piece = pieces.pop()
+                if len(piece) > surplus:
+                    pieces.append(piece[: len(piece) - surplus])
+                surplus -= min(len(piece), surplus)
+            row[: len(bos)], row[len(row) - len(eos) :] = bos, eos
+            np.concatenate(pieces, out=row[len(bos) : len(row) - len(eos)])
+        return filled
 
     def _places(self, chunks: Ordinals) -> Ordinals | None:
         """Where chunks are among those that are held; None if one is not."""
@@ -110,12 +124,12 @@ class ChunkTokens:
             self.store.add_lacking(chunks, found)
         return found
 
-    def _spliced(self, chunks: Ordinals) -> Spliced:
-        session = self._session
-        pool, ordinals = session.pool(), chunks.tolist()
+    def _spliced(self, each: Sequence[Ordinals]) -> Spliced:
+        chunks = np.concatenate([_NONE, *each])
+        pool, ordinals = self._session.pool(), chunks.tolist()
         texts = Texts(
             lambda place: pool.texts(chunks[place : place + 1])[0],
             lambda place: pool.tail(ordinals[place], EDGE),
             lambda place: pool.head(ordinals[place], EDGE),
         )
-        return spliced(session.joiner(), self._found(chunks), texts)
+        return spliced(self._session.joiner(), self._found(chunks), texts, list(accumulate(map(len, each), initial=0)))

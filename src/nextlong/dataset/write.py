@@ -30,8 +30,9 @@ def write(session: Session, batch: str) -> Outcome:
     chunks = spans.flatten().field("chunk").to_numpy()
     tokens.hold(chunks)
     rows = np.empty((len(table), config.length), dtype=np.int32)
-    for row, (start, stop) in zip(rows, pairwise(spans.offsets.to_pylist()), strict=True):
-        if (filled := tokens.put_row(chunks[start:stop], row)) < config.length:
+    sequences = [chunks[start:stop] for start, stop in pairwise(spans.offsets.to_pylist())]
+    for filled in tokens.put_rows(sequences, rows):
+        if filled < config.length:
             raise NextlongError(
                 f"A sequence of {session.folder} has {filled:,} tokens, not {config.length:,}: what the pool "
                 f"{session.pool_folder} holds is not what the sequence was made from.",

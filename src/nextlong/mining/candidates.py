@@ -33,6 +33,9 @@ REASON_NAMES = ["", *REASONS]
 CODES = {name: code for code, name in enumerate(REASON_NAMES)}
 
 
+# A table of all chunks of the pool is quicker than sorting until it has so many times the chunks that are sorted.
+_SPARSE = 16
+
 _NONE = np.empty(0, dtype=np.int64)
 
 
@@ -94,8 +97,7 @@ def look_up(
     starts = np.cumsum(sizes) - sizes
     places = np.arange(len(chunks)) - np.repeat(starts, sizes)
     metas = np.concatenate([_NONE, *(one.meta_chunks for one in found)])
-    # With the rows asked for, NumPy sorts; without, it makes a table of hashes, which takes five times as long.
-    distinct, every_row = np.unique(np.concatenate([chunks, metas, others]), return_inverse=True)
+    distinct, every_row = _distinct(np.concatenate([chunks, metas, others]), pool.chunks)
     fingerprints = Fingerprints(pool, distinct, config.max_jaccard)
     rows, meta_rows = every_row[: len(chunks)], every_row[len(chunks) :]
     if config.negatives == "self-repeat":
@@ -121,6 +123,19 @@ def look_up(
         result.append(Looked(groups[at:stop], meta_rows[at:stop], fingerprints))
         at = stop
     return result
+
+
+def _distinct(chunks: Ordinals, count: int) -> tuple[Ordinals, Rows]:
+    """The different ones of chunks of a pool with so many, ascending, and for each chunk its row among them."""
+    if count > _SPARSE * len(chunks):
+        # With the rows asked for, NumPy sorts; without, it makes a table of hashes, which takes five times as long.
+        return np.unique(chunks, return_inverse=True)
+    there = np.zeros(count, dtype=bool)
+    there[chunks] = True
+    distinct = there.nonzero()[0]
+    row = np.empty(count, dtype=np.int64)
+    row[distinct] = np.arange(len(distinct))
+    return distinct, row.take(chunks)
 
 
 def _reasons(

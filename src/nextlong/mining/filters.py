@@ -10,21 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from nextlong.config import MiningConfig
-from nextlong.mining.candidates import CODES, REASON_NAMES, Looked, look_up
+from nextlong.mining.candidates import CODES, REASON_NAMES, Group, Looked, look_up
+from nextlong.mining.fingerprints import Fingerprints, Rows
 from nextlong.mining.neighbours import Neighbours
+from nextlong.mining.together import Question, Work
 from nextlong.pool.pool import Ordinals, Pool
 
 # Candidates are looked at in blocks: those that are likely to be needed and some more, since those of a block are compared
 # with each other.
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 32, 512
-_SPARE = 1.5
+_SPARE = 1.1
 # Where not so many candidates of a meta-chunk were looked up as are needed, so many are, and then ever more.
 _LOOKED_UP, _MORE = 512, 4
 
 _NONE = np.empty(0, dtype=np.int64)
 
-# The lengths in tokens of chunks, as far as they are needed to reach so many tokens; those behind may be left out.
-Lengths = Callable[[Ordinals, int], Ordinals]
+# The lengths in tokens of the chunks in these rows, as far as they are needed to reach so many tokens; those behind may be
+# left out.
+Lengths = Callable[[Fingerprints, Rows, int], Ordinals]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +126,18 @@ class SequenceFilter:
         self._repeats = config.negatives == "self-repeat"
         self._places = [0] * len(neighbours.meta_chunks)
         self._looked = looked if looked is not None else self._look_up(_LOOKED_UP)
-        self._present = self._looked.metas  # rows of what is in the sequence: the meta-chunks and the negatives taken
+        self._put_in(self._looked.metas)
         # How many candidates that could be copies were looked at, and how many tokens those have that were taken.
         self._likely, self._compared, self._tokens = likely, 0, 0
 
-    def take(self, group: int, room: int, lengths: Lengths, overdraw: bool = True) -> Taken:
+    def _put_in(self, rows: Rows) -> None:
+        """Say what is in the sequence: the meta-chunks and the negatives taken, as rows of the fingerprints at hand."""
+        self._present = rows
+        # What a chunk can have become for good: used, or a copy of what is in the sequence.
+        self._known = np.zeros(len(self._looked.fingerprints), dtype=np.uint8)
+        self._known[rows] = CODES["used"]
+
+    def take(self, group: int, room: int, lengths: Lengths, overdraw: bool = True) -> Work[Taken]:
         """Take the best acceptable candidates of a group that have not been taken, until they have ``room`` tokens.
 
         Args:
@@ -140,10 +150,11 @@ class SequenceFilter:
         taken: list[Ordinals] = []
         spent, refused = 0, False
         while spent < room and not refused and self._has_more(group):
-            start, chunks = self._places[group], self._looked.groups[group].chunks
-            reasons = self._reasons(group, start, self._block(room - spent))
+            start, own = self._places[group], self._looked.groups[group]
+            reasons = yield from self._reasons(own, start, self._block(room - spent))
             good = (reasons == 0).nonzero()[0]
-            totals = lengths(chunks[start + good], room - spent).cumsum()
+            rows = own.rows[start:][good]
+            totals = lengths(self._looked.fingerprints, rows, room - spent).cumsum()
             filling = int(totals.searchsorted(room - spent))  # the first that leaves no room
             count, end = len(totals), len(reasons)
             if filling < len(totals):
@@ -151,12 +162,14 @@ class SequenceFilter:
                 count = filling if refused else filling + 1
                 end = int(good[filling]) + (0 if refused else 1)
             if refused:
-                self.refused.append(int(chunks[start + end]))
+                self.refused.append(int(own.chunks[start + end]))
             self._count(reasons[:end])
+            self._known[own.rows[start : start + end][reasons[:end] == CODES["copy"]]] = CODES["copy"]
             self._places[group] += end
             taken.append(start + good[:count])
             if count:
-                self._present = np.concatenate([self._present, self._looked.groups[group].rows[taken[-1]]])
+                self._present = np.concatenate([self._present, rows[:count]])
+                self._known[rows[:count]] = CODES["used"]
                 self._tokens += int(totals[count - 1])
                 spent += int(totals[count - 1])
         places, own = np.concatenate([_NONE, *taken]), self._looked.groups[group]
@@ -173,7 +186,7 @@ class SequenceFilter:
             return False
         present = self._looked.fingerprints.chunks[self._present]
         self._looked = self._look_up(max(_LOOKED_UP, _MORE * len(own.chunks)), present)
-        self._present = self._looked.fingerprints.rows(present)
+        self._put_in(self._looked.fingerprints.rows(present))
         return True
 
     def _look_up(self, most: int, others: Ordinals = _NONE) -> Looked:
@@ -192,21 +205,18 @@ class SequenceFilter:
             if code and amount:
                 self.passed_over[REASON_NAMES[code]] += amount
 
-    def _reasons(self, group: int, start: int, most: int) -> npt.NDArray[np.uint8]:
+    def _reasons(self, own: Group, start: int, most: int) -> Work[npt.NDArray[np.uint8]]:
         """For the next candidates of a group why each is not taken, if those before it that have no reason are; else 0.
 
         Args:
-            group: number of the meta-chunk.
+            own: the group.
             start: place of the first candidate.
             most: how many candidates that may be copies, and have no other reason, to look at.
         """
-        own, fingerprints = self._looked.groups[group], self._looked.fingerprints
-        rows, reasons = own.rows[start:], own.reasons[start:].copy()
+        rows, reasons = own.rows[start:], own.reasons[start:]
         if self._repeats:
             return reasons[:most]
-        used = np.zeros(len(fingerprints), dtype=bool)
-        used[self._present] = True
-        reasons[(reasons == 0) & used[rows]] = CODES["used"]
+        reasons = np.where(reasons == 0, self._known.take(rows), reasons)
         open_ = (reasons == 0).nonzero()[0]
         if self._config.max_reuse is not None:
             usage = [self._usage[chunk] for chunk in own.chunks[start + open_].tolist()]
@@ -215,5 +225,6 @@ class SequenceFilter:
             open_ = open_[free]
         if len(open_) > most:
             reasons, open_ = reasons[: open_[most]], open_[:most]
-        reasons[open_[fingerprints.copies(rows[open_], self._present)]] = CODES["copy"]
+        copies = yield Question(self._looked.fingerprints.copies, (rows[open_], self._present))
+        reasons[open_[copies]] = CODES["copy"]
         return reasons

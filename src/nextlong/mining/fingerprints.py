@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,12 +12,16 @@ from nextlong.mining.copies import PERMUTATIONS, required_matches
 from nextlong.pool.pool import Ordinals, Pool
 
 Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 Sketches = npt.NDArray[np.uint8]
 
-# Signatures of so many pairs are compared at once: 2 MiB a side.
-_PAIRS_AT_ONCE = 1 << 13
-# So many pairs are compared at once, whether all need be or not; each is there twice.
-_FEW_PAIRS = 1 << 10
+# Signatures of so many pairs are compared at once: 256 KiB a side, which the second-level cache holds.
+_PAIRS_AT_ONCE = 1 << 10
+# Rows that are judged in one step, of all that is asked together, and of each that is asked.
+_STEP, _SHORTEST_STEP, _LONGEST_STEP = 1 << 12, 32, 64
+
+# Signatures that are sketched at once: 256 KiB.
+_SKETCHED = 1 << 10
 
 _ONE_IN_EACH_BYTE, _HIGHEST_BYTE = np.uint64(0x0101010101010101), np.uint64(56)
 
@@ -54,66 +61,110 @@ class Fingerprints:
         """The row of each chunk; all are there."""
         return np.searchsorted(self.chunks, chunks)
 
-    def copies(self, rows: Rows, others: Rows) -> npt.NDArray[np.bool_]:
-        """Which of some chunks are copies of one of ``others``, or of one before them that is no copy itself."""
+    def copies(self, asked: Sequence[tuple[Rows, Rows]]) -> list[Flags]:
+        """Which chunks are copies: for each pair of ``rows`` and ``others`` of one of the others, or of one before them.
+
+        What is a copy itself does not make another chunk one. The pairs do not see each other.
+        """
+        results = [np.zeros(len(rows), dtype=bool) for rows, _ in asked]
+        present = [others for _, others in asked]
+        # Of many copies of each other only the first counts, and most of the others need not be compared. So rows are judged
+        # in steps, and those of a step compared with what is no copy; short steps cost more calls where few are asked for.
+        step = min(max(_STEP // max(len(asked), 1), _SHORTEST_STEP), _LONGEST_STEP)
+        for start in range(0, max((len(rows) for rows, _ in asked), default=0), step):
+            here = [number for number, (rows, _) in enumerate(asked) if len(rows) > start]
+            parts = [asked[number][0][start : start + step] for number in here]
+            judged = self._judged(parts, [present[number] for number in here])
+            for number, part, flags in zip(here, parts, judged, strict=True):
+                results[number][start : start + step] = flags
+                if start + step < len(results[number]):
+                    present[number] = np.concatenate([present[number], part[~flags]])
+        return results
+
+    def _judged(self, parts: list[Rows], others: list[Rows]) -> list[Flags]:
+        """:meth:`copies` of few rows each."""
+        # A table for each part, one behind the other: a line for each row, a column for each of the others and of the rows.
+        sizes, before = np.array([len(part) for part in parts]), np.array([len(other) for other in others])
+        against = np.concatenate([one for pair in zip(others, parts, strict=True) for one in pair])
+        rows, widths = np.concatenate(parts), sizes + before
+        width = widths.repeat(sizes)
+        ends = width.cumsum()
+        places = self._near(rows, sizes.tolist(), against, widths.tolist())
+        row = np.arange(len(rows)).repeat(np.diff(places.searchsorted(ends), prepend=0))
+        # Of each line, where its part begins: among the rows, and in the second half of the columns.
+        first = (sizes.cumsum() - sizes).repeat(sizes)
+        column = places - (ends - width + before.repeat(sizes))[row] + first[row]
+        present = column < first[row]
         result = np.zeros(len(rows), dtype=bool)
-        copy, original = np.divmod(self._near(rows, others), max(len(others), 1))
-        result[copy[self._equal(rows[copy], others[original])]] = True
-        open_ = (~result).nonzero()[0]
-        result[open_] = self._among(rows[open_])
-        return result
-
-    def _among(self, rows: Rows) -> npt.NDArray[np.bool_]:
-        """Which of some chunks are copies of one before them that is no copy itself."""
-        near = self._near(rows, rows)
-        if len(near) == len(rows):  # each is near itself
-            return np.zeros(len(rows), dtype=bool)
-        if len(near) > max(_FEW_PAIRS, 2 * len(rows)):
-            # Many are copies of each other, and all that counts is the first: most of the others need not be compared.
-            half = len(rows) // 2
-            first = self._among(rows[:half])
-            return np.concatenate([first, self.copies(rows[half:], rows[:half][~first])])
-        copy, original = np.divmod(near, len(rows))
-        before = original < copy
-        copy, original = copy[before], original[before]
+        copy, original = (
+            row[present],
+            column[present] + (widths.cumsum() - sizes).repeat(sizes)[row[present]] - first[row[present]],
+        )
+        result[copy[self._equal(rows[copy], against[original])]] = True
+        maybe = (~present & (column < row)).nonzero()[0]
+        copy, original = row[maybe], column[maybe]
+        open_ = ~(result[copy] | result[original])
+        copy, original = copy[open_], original[open_]
         equal = self._equal(rows[copy], rows[original])
-        result = [False] * len(rows)
+        copies: set[int] = set()
         for one, other in zip(copy[equal].tolist(), original[equal].tolist(), strict=True):
-            result[one] |= not result[other]
-        return np.array(result)
+            if other not in copies:
+                copies.add(one)
+        result[list(copies)] = True
+        stops = sizes.cumsum().tolist()
+        return [result[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
 
-    def _near(self, rows: Rows, others: Rows) -> Rows:
-        """Pairs that may be copies, as places in a table of ``rows`` times ``others``."""
+    def _near(self, rows: Rows, sizes: list[int], others: Rows, widths: list[int]) -> Rows:
+        """Pairs that may be copies, as places in tables of so many rows times so many others, one behind the other."""
         if self._max_jaccard is None:
-            near = self._keys[rows][:, None] == self._keys[others]
-        else:
-            near = differing_bits(self._sketches[rows], self._sketches[others]) <= self._most_differing
-        places: Rows = near.ravel().nonzero()[0]
-        return places
+            own, theirs = self._keys.take(rows), self._keys.take(others)
+            near = [(own[a:b, None] == theirs[c:d]).ravel() for (a, b), (c, d) in _parts(sizes, widths)]
+            return np.concatenate(near).nonzero()[0]
+        counts = _differing_bits(self._sketches.take(rows, axis=0), sizes, self._sketches.take(others, axis=0), widths)
+        return (counts <= self._most_differing).nonzero()[0]
 
-    def _equal(self, rows: Rows, others: Rows) -> npt.NDArray[np.bool_]:
+    def _equal(self, rows: Rows, others: Rows) -> Flags:
         """Which pairs of chunks are copies, of those that may be."""
         if self._max_jaccard is None:
             return np.ones(len(rows), dtype=bool)
         equal = np.empty(len(rows), dtype=np.uint64)
         for start in range(0, len(rows), _PAIRS_AT_ONCE):
             part = slice(start, start + _PAIRS_AT_ONCE)
-            places = self._signatures[rows[part]] == self._signatures[others[part]]
+            places = self._signatures.take(rows[part], axis=0) == self._signatures.take(others[part], axis=0)
             # Counted in eight bytes at once, each of which stays below 256, as does their sum.
-            equal[part] = (places.view(np.uint64).sum(axis=1) * _ONE_IN_EACH_BYTE) >> _HIGHEST_BYTE
+            equal[part] = (np.einsum("ij->i", places.view(np.uint64)) * _ONE_IN_EACH_BYTE) >> _HIGHEST_BYTE
         return equal >= PERMUTATIONS - self._most_differing
 
 
 def sketches(signatures: npt.NDArray[np.uint16]) -> Sketches:
     """The lowest bit of each place of signatures of shape ``(n, 128)``: uint8 of shape ``(n, 16)``."""
-    return np.packbits((signatures & 1).astype(bool), axis=1)
+    parts = [signatures[start : start + _SKETCHED] for start in range(0, len(signatures), _SKETCHED)]
+    empty = np.empty((0, PERMUTATIONS // 8), dtype=np.uint8)
+    return np.concatenate([empty, *(np.packbits((part & 1).astype(bool), axis=1) for part in parts)])
 
 
 def differing_bits(one: Sketches, other: Sketches) -> npt.NDArray[np.int32]:
     """In how many bits each sketch differs from each other one: int32 of shape ``(len(one), len(other))``."""
+    return _differing_bits(one, [len(one)], other, [len(other)]).reshape(len(one), len(other))
+
+
+def _differing_bits(one: Sketches, sizes: list[int], other: Sketches, widths: list[int]) -> npt.NDArray[np.int32]:
+    """:func:`differing_bits` of parts of such sizes, one table behind the other."""
     import faiss  # takes long to import
 
-    counts = np.empty((len(one), len(other)), dtype=np.int32)
-    pointers = (faiss.swig_ptr(np.ascontiguousarray(each)) for each in (one, other))
-    faiss.hammings(*pointers, len(one), len(other), one.shape[1], faiss.swig_ptr(counts))  # type: ignore[attr-defined]
+    one, other = np.ascontiguousarray(one), np.ascontiguousarray(other)
+    counts = np.empty(sum(size * width for size, width in zip(sizes, widths, strict=True)), dtype=np.int32)
+    at = 0
+    for (start, stop), (first, last) in _parts(sizes, widths):
+        area = (stop - start) * (last - first)
+        if area:
+            pointers = [faiss.swig_ptr(part) for part in (one[start:stop], other[first:last])]
+            count = faiss.swig_ptr(counts[at : at + area])
+            faiss.hammings(*pointers, stop - start, last - first, one.shape[1], count)  # type: ignore[attr-defined]
+        at += area
     return counts
+
+
+def _parts(sizes: list[int], widths: list[int]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where parts of such sizes begin and end."""
+    yield from zip(pairwise(accumulate(sizes, initial=0)), pairwise(accumulate(widths, initial=0)), strict=True)

@@ -80,6 +80,7 @@ class Pool:
         table = read_shard_table(folder)
         self.shards: list[str] = [entry["name"] for entry in table]
         self._chunk_ends = np.cumsum([entry["chunks"] for entry in table])
+        self._chunk_stops: list[int] = self._chunk_ends.tolist()  # a number of a list is found quicker than one of an array
         self._document_ends = np.cumsum([entry["documents"] for entry in table])
         self.first_chunk: Ordinals = load_array(folder / layout.CATALOG / "first_chunk.npy", np.int64)
         self.keys: npt.NDArray[np.uint64] = load_array(folder / layout.CATALOG / "keys.npy", np.uint64)
@@ -157,9 +158,10 @@ class Pool:
 
     def _text_at(self, chunk: int) -> tuple[int, int, memoryview]:
         """Where a chunk's text begins and ends among the bytes of its shard, and these bytes."""
-        shard = bisect_right(self._chunk_ends, chunk)
+        shard = bisect_right(self._chunk_stops, chunk)
         ends, data = self._text_buffers(shard)
-        start, stop = ends[chunk - self.shard_start(shard) :][:2].tolist()
+        row = chunk - self.shard_start(shard)
+        start, stop = ends[row : row + 2].tolist()
         return start, stop, data
 
     def _text_buffers(self, shard: int) -> tuple[Ordinals, memoryview]:
@@ -187,7 +189,7 @@ class Pool:
 
     def shard_start(self, shard: int) -> int:
         """The ordinal of a shard's first chunk."""
-        return int(self._chunk_ends[shard - 1]) if shard else 0
+        return self._chunk_stops[shard - 1] if shard else 0
 
     def shard_size(self, shard: int) -> int:
         """How many chunks a shard holds."""
@@ -260,8 +262,12 @@ class Pool:
     def _gather(self, kind: str, dtype: npt.DTypeLike, each: tuple[int, ...], chunks: Ordinals) -> npt.NDArray[Any]:
         result = np.empty((len(chunks), *each), dtype=dtype)
         for shard, places in self.by_shard(chunks):
-            rows = chunks[places] - self.shard_start(shard)
-            result[places] = self._fingerprints(shard, kind, dtype, each)[rows]
+            rows, stored = chunks[places] - self.shard_start(shard), self._fingerprints(shard, kind, dtype, each)
+            first, last = int(places[0]), int(places[-1])
+            if last - first + 1 == len(places):  # as of chunks in ascending order: nothing is copied twice
+                stored.take(rows, axis=0, out=result[first : last + 1], mode="clip")
+            else:
+                result[places] = stored.take(rows, axis=0)
         return result
 
     def _fingerprints(self, shard: int, kind: str, dtype: npt.DTypeLike, each: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -273,7 +279,7 @@ class Pool:
                     f"{path} is damaged: its shape is {array.shape}, not {(self.shard_size(shard), *each)}.",
                     "Delete it and run `nextlong index` again.",
                 )
-            self._arrays[path] = array
+            self._arrays[path] = array.view(np.ndarray)  # each part of a memory map would take Python's time again
         return self._arrays[path]
 
     def _chunk_batch(self, shard: int) -> pa.RecordBatch:

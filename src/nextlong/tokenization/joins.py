@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,18 @@ _PANEL = (
 )
 
 
+# Of chunks that were encoded as one text: their tokens, how many of the first count to the chunk before, and the ends of all
+# but the last.
+Run = tuple[Tokens, int, npt.NDArray[np.int64]]
+_Side = Literal["left", "right"]
+_LEFT: _Side = "left"
+_RIGHT: _Side = "right"
+
+# Runs that are kept for later joins: encoding one takes milliseconds, and a sequence is joined when it is composed, where it
+# turns out too short again, and when it is written. One is some 20 KiB.
+_MOST_RUNS = 256
+
+
 class Joiner:
     """Joins chunks by their tokens, for one tokenizer and one separator.
 
@@ -64,6 +77,7 @@ class Joiner:
         self._neutral = self._edges.neutral
         self.separator_length = len(self._edges.separator_tokens)
         self.seams = Seams(tokenizer, separator, self._neutral)
+        self._runs: dict[tuple[tuple[str, ...], bool, bool, bool | None], Run | _Side] = {}
         panel = [list(chunks[start:]) for chunks in _PANEL for start in range(len(chunks) - 1)]
         panel += self._edges.hostile_chunks()
         self.local = len(self._neutral) > 1
@@ -160,17 +174,26 @@ class Joiner:
             cuts[result] = False
 
     def cuts(
-        self, carries: npt.NDArray[np.bool_], closed: npt.NDArray[np.bool_], opaque: npt.NDArray[np.bool_]
+        self,
+        carries: npt.NDArray[np.bool_],
+        closed: npt.NDArray[np.bool_],
+        opaque: npt.NDArray[np.bool_],
+        firsts: npt.NDArray[np.int64] | Sequence[int] = (0,),
     ) -> npt.NDArray[np.bool_]:
         """Where chunks can be joined by their tokens, from what their units say, in order.
 
+        Args:
+            carries, closed, opaque: of all units.
+            firsts: places where a text begins.
+
         Returns:
-            For each chunk whether the tokens before it and from it on do not depend on each other; for the first one
+            For each chunk whether the tokens before it and from it on do not depend on each other; for one of ``firsts``
             whether it has at the start of a text the tokens that it has between others.
         """
         cuts = ~opaque
         cuts[1:] &= ~opaque[:-1] & (~carries[1:] | closed[:-1])
-        cuts[0] &= self._edges.opens and not carries[0]
+        starts = np.asarray(firsts, dtype=np.int64)
+        cuts[starts] = ~opaque[starts] & ~carries[starts] & self._edges.opens
         return cuts
 
     def _join_between(
@@ -210,7 +233,7 @@ class Joiner:
 
     def encode_run(
         self, start: int, stop: int, count: int, text_of: Callable[[int], str], carries: npt.NDArray[np.bool_]
-    ) -> tuple[Tokens, int, npt.NDArray[np.int64]] | int:
+    ) -> Run | int:
         """The chunks from start to stop as one text between plain neighbours (or from the start of the sequence).
 
         Args:
@@ -223,18 +246,38 @@ class Joiner:
             The tokens, how many of the first count to the chunk before, and the ends of all chunks but the last; or the
             position of a cut that does not hold.
         """
-        texts = [text_of(i) for i in range(start, stop)]
-        left = PROBE + self.separator if start else ""
+        carries_after = bool(carries[stop]) if stop < count else None
+        key = tuple(text_of(i) for i in range(start, stop)), start > 0, bool(carries[start]), carries_after
+        if key not in self._runs:
+            if len(self._runs) >= _MOST_RUNS:
+                self._runs.clear()
+            self._runs[key] = self._encode_run(*key)
+        result = self._runs[key]
+        return result if isinstance(result, tuple) else (start if result == _LEFT else stop)
+
+    def _encode_run(self, texts: tuple[str, ...], inside: bool, carries: bool, carries_after: bool | None) -> Run | _Side:
+        """:meth:`encode_run`, from the texts of the run.
+
+        Args:
+            texts: of the chunks.
+            inside: another chunk stands before them.
+            carries: of the first one.
+            carries_after: of the chunk behind them; None if there is none.
+
+        Returns:
+            As there, with the side on which a cut does not hold.
+        """
+        left = PROBE + self.separator if inside else ""
         tokens, ends = self.tokenizer.encode_with_ends(left + self.separator.join([*texts, PROBE]))
         skip = 0
-        if start:
-            skip = 1 if carries[start] else len(self._neutral) - 1
+        if inside:
+            skip = 1 if carries else len(self._neutral) - 1
             if not np.array_equal(tokens[:skip], self._neutral[:skip]):
-                return start
-        if stop < count:
-            keep = self.separator_length + 1 if carries[stop] else 1
+                return _LEFT
+        if carries_after is not None:
+            keep = self.separator_length + 1 if carries_after else 1
             if not np.array_equal(tokens[-keep:], self._neutral[-keep:]):
-                return stop
+                return _RIGHT
         sizes = np.array([len(text) for text in texts[:-1]], dtype=np.int64) + len(self.separator)
         borders = len(left) + np.cumsum(sizes)
         ends = np.maximum.accumulate(ends[skip:-1]) if len(ends) > skip + 1 else ends[:0]
