@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,8 +24,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import world
 import zstandard
+from small_runs import LENGTH
 
+import nextlong
 from nextlong.chunking import make_chunker
+from nextlong.composition.document_graph import document_graph, open_document_graph
+from nextlong.composition.keywords import KeywordSettings
+from nextlong.composition.quest_keywords import keywords_of_shard, open_keywords, pool_keywords
 from nextlong.config import ChunkingConfig, CorpusConfig, EncoderConfig, load_recipe
 from nextlong.corpus.huggingface import find_saved_dataset
 from nextlong.corpus.read import read_source
@@ -43,8 +49,10 @@ from nextlong.execution.tables import read_rows, read_table
 from nextlong.execution.tasks import Ledger
 from nextlong.exporting.gather import GATHERED_SCHEMA, open_gathered
 from nextlong.formats.registry import FORMATS
+from nextlong.index import lexical
 from nextlong.index.build import build_ivf
 from nextlong.index.ivf import load_ivf
+from nextlong.index.lexical import build_lexical, load_lexical
 from nextlong.index.vectors import VectorShards
 from nextlong.plain_yaml import load_yaml
 from nextlong.pool import pool as pool_module
@@ -72,6 +80,8 @@ class Target:
 
 
 TARGETS: dict[str, Target] = {}
+
+NEIGHBOURS = 10  # of a document, in the graph of `iclm`
 
 
 def target(seeds: Callable[[], list[bytes]]) -> Callable[[Callable[[bytes], None]], Callable[[bytes], None]]:
@@ -350,6 +360,79 @@ def inverted_file(data: bytes) -> None:
         opened = load_ivf(_index(), _vectors(), _reports[_index()])
         _, found = opened.search(_vectors().take(np.arange(3)), 5)
         assert found.max() < _vectors().count
+    finally:
+        world.replace(path, good)
+
+
+@cache
+def _words() -> Path:
+    """The BM25 index of the pool's chunks."""
+    folder = world.folder() / "words"
+    pool = Pool(world.pool())
+    build_lexical(pool.texts(range(pool.chunks)), folder)
+    return folder
+
+
+@target(lambda: [bytes([number]) + (_words() / name).read_bytes() for number, name in enumerate(lexical.FILES)])
+def words_index(data: bytes) -> None:
+    if not data:
+        return
+    path, pool = _words() / lexical.FILES[data[0] % len(lexical.FILES)], Pool(world.pool())
+    good = path.read_bytes()
+    try:
+        world.replace(path, data[1:])
+        _, found = load_lexical(_words(), pool.chunks).search(pool.texts([0, 1]), 5)
+        assert found.max() < pool.chunks
+    finally:
+        world.replace(path, good)
+
+
+@cache
+def _pool_for(method: str) -> Pool:
+    """A copy of the pool, with what a method keeps in it."""
+    pool = Pool(shutil.copytree(world.pool(), world.folder() / f"pool-{method}"))
+    if method == "quest":
+        for shard in range(len(pool.shards)):
+            keywords_of_shard(pool.folder, pool.id, shard, KeywordSettings(), None, _KEYWORDS.folder(pool))
+    else:
+        keys = {"length": LENGTH, "roots": 2, "tokenizer": str(world.tokenizer()), "composition": {"method": method}}
+        nextlong.synthesize(pool, world.folder() / f"data-{method}", workers=1, **keys)
+    return pool
+
+
+def _graph_file() -> Path:
+    pool = _pool_for("iclm")
+    return min(document_graph(pool, NEIGHBOURS).folder(pool).glob("*.npy"))
+
+
+@target(lambda: [_graph_file().read_bytes()])
+def nearest_documents(data: bytes) -> None:
+    path, pool = _graph_file(), _pool_for("iclm")
+    good = path.read_bytes()
+    try:
+        world.replace(path, data)
+        graph = open_document_graph(pool, NEIGHBOURS)
+        assert graph.take(np.arange(pool.documents)).max() < pool.documents
+    finally:
+        world.replace(path, good)
+
+
+_KEYWORDS = pool_keywords(KeywordSettings(), None)
+
+
+def _keywords_file() -> Path:
+    return min(_KEYWORDS.folder(_pool_for("quest")).glob("*.arrow"))
+
+
+@target(lambda: [_keywords_file().read_bytes()])
+def keywords(data: bytes) -> None:
+    path, pool = _keywords_file(), _pool_for("quest")
+    good = path.read_bytes()
+    try:
+        world.replace(path, data)
+        found, starts = open_keywords(pool, _KEYWORDS)
+        found.to_pylist()
+        assert starts[-1] == len(found)
     finally:
         world.replace(path, good)
 

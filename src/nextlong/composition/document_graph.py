@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nextlong.config import config_hash
 from nextlong.errors import NextlongError
+from nextlong.execution.arrays import load_array
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Ledger, Outcome, Task
 from nextlong.index.vectors import VectorShards
@@ -161,14 +162,9 @@ def open_document_graph(pool: Pool, neighbours: int) -> DocumentGraph:
 
 
 def _opened(path: Path, documents: int, neighbours: int) -> Ordinals:
-    try:
-        shard = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except FileNotFoundError as error:
-        raise NextlongError(f"The nearest documents {path} are missing.") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise NextlongError(f"Cannot read the nearest documents {path}: {error}.") from error
-    if shard.dtype != np.int64 or shard.ndim != 2 or shard.shape[1] != neighbours:
-        raise NextlongError(f"{path} has {shard.dtype} of shape {shard.shape}, not int64 of shape (n, {neighbours}).")
+    shard = np.asarray(load_array(path, np.int64, 2))
+    if shard.shape[1] != neighbours:
+        raise NextlongError(f"{path} is damaged: it has {shard.shape[1]} neighbours of a document, not {neighbours}.")
     if shard.size and not (shard.min() >= -1 and shard.max() < documents):
         raise NextlongError(f"{path} names documents that the pool, of {documents:,}, does not have.")
     return shard

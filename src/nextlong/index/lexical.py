@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import unicodedata
 from array import array
@@ -20,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nextlong.errors import NextlongError, UsageError
-from nextlong.execution.files import atomic, explained, write_json
-from nextlong.execution.object_path import on_this_machine
+from nextlong.execution.arrays import load_array
+from nextlong.execution.files import atomic, explained, mapping, read_json, write_json
 from nextlong.index.vectors import Float32s, Float64s, Ordinals
 
 # Raised when the same texts would give other files or another ranking.
@@ -150,18 +150,19 @@ class LexicalIndex:
     Args:
         folder: where the index was loaded from.
         vocabulary: the number of each term.
-        scores: bm25s's matrix: float32 ``data`` and int32 ``indices`` of shape ``(postings,)``, the share of a term in a
-            chunk's score and the chunk's ordinal, by term and ordinal; int64 ``indptr`` of shape ``(terms + 1,)``, where
-            each term's begin.
+        matrix: float32 and int32 of shape ``(postings,)``, the share of a term in a chunk's score and the chunk's ordinal,
+            by term and ordinal; int64 of shape ``(terms + 1,)``, where each term's begin.
         chunks: how many the pool has.
     """
 
-    def __init__(self, folder: Path, vocabulary: dict[str, int], scores: dict[str, Any], chunks: int) -> None:
+    def __init__(
+        self, folder: Path, vocabulary: dict[str, int], matrix: tuple[Float32s, npt.NDArray[np.int32], Ordinals], chunks: int
+    ) -> None:
         self.chunks = chunks
         self._folder = folder
         self._vocabulary = vocabulary
         # Still memory-mapped, but slicing an array is ten times as fast as slicing a `memmap`.
-        self._shares, self._ordinals, self._starts = (np.asarray(scores[name]) for name in ("data", "indices", "indptr"))
+        self._shares, self._ordinals, self._starts = map(np.asarray, matrix)
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return (load_lexical, (self._folder, self.chunks))
@@ -227,25 +228,25 @@ def load_lexical(folder: Path, chunks: int) -> LexicalIndex:
     Raises:
         NextlongError: a file is missing or damaged, or the index is of another pool.
     """
-    import bm25s
-
     try:
-        for name in FILES:
-            os.fspath(folder / name)  # that it is on this machine
-        model = bm25s.BM25.load(on_this_machine(folder), mmap=True)
-        scores, vocabulary = model.scores, model.vocab_dict
-        shares, ordinals, starts = scores["data"], scores["indices"], scores["indptr"]
-    except (OSError, ValueError, TypeError, AttributeError, EOFError) as error:
+        shares, ordinals, starts = (
+            load_array(folder / name, dtype) for name, dtype in zip(_ARRAYS, (np.float32, np.int32, np.int64), strict=True)
+        )
+        vocabulary = mapping(read_json(folder / _VOCABULARY), folder / _VOCABULARY)
+        parameters = mapping(read_json(folder / _PARAMETERS), folder / _PARAMETERS, "k1", "b", "method", "num_docs")
+    except OSError as error:
         raise _broken(folder, str(error)) from error
-    if (shares.dtype, ordinals.dtype, starts.dtype) != (np.float32, np.int32, np.int64) or starts.ndim != 1:
-        raise _broken(folder, f"it holds {shares.dtype}, {ordinals.dtype} and {starts.dtype}")
+    except NextlongError as error:
+        raise _broken(folder, error.message.rstrip(".")) from error
     if list(vocabulary.values()) != list(range(len(starts) - 1)):
         raise _broken(folder, f"its vocabulary of {len(vocabulary)} terms is not that of its matrix")
-    if starts[0] != 0 or np.any(np.diff(starts) < 0) or not shares.shape == ordinals.shape == (starts[-1],):
-        raise _broken(folder, f"its files have {shares.size}, {ordinals.size} and {starts[-1]} postings")
-    if scores["num_docs"] != chunks:
-        raise _broken(folder, f"it was made from {scores['num_docs']} chunks, the pool has {chunks}")
-    return LexicalIndex(folder, vocabulary, scores, chunks)
+    if not len(starts) or starts[0] != 0 or np.any(np.diff(starts) < 0) or not len(shares) == len(ordinals) == starts[-1]:
+        raise _broken(folder, f"its files have {len(shares)}, {len(ordinals)} and {starts[-1:].sum()} postings")
+    if (parameters["method"], parameters["k1"], parameters["b"]) != (METHOD, K1, B):
+        raise _broken(folder, f"it was made with other parameters: {parameters}")
+    if parameters["num_docs"] != chunks:
+        raise _broken(folder, f"it was made from {parameters['num_docs']} chunks, the pool has {chunks}")
+    return LexicalIndex(folder, vocabulary, (shares, ordinals, starts), chunks)
 
 
 def _best(scores: Float32s, k: int) -> Ordinals:
