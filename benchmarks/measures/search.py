@@ -141,13 +141,16 @@ def _rounding(bench: Bench, pool: Pool) -> Figure:
     raw /= np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     rounded = to_unit_float16(raw, str).astype(np.float32)
     own = np.arange(0, count, max(1, count // 1000))
-    nearest = [faiss.knn(side[own], side, OVERLAP_AT + 1, metric=faiss.METRIC_INNER_PRODUCT)[1] for side in (rounded, raw)]
-    shared = np.mean([len(np.intersect1d(one, other)) for one, other in zip(*nearest, strict=True)]) / (OVERLAP_AT + 1)
+    nearest = [
+        without_self(*faiss.knn(side[own], side, OVERLAP_AT + 1, metric=faiss.METRIC_INNER_PRODUCT), own)[1]
+        for side in (rounded, raw)
+    ]
+    shared = np.mean([len(np.intersect1d(one, other)) for one, other in zip(*nearest, strict=True)]) / OVERLAP_AT
     return Figure(
         f"vectors rounded to multiples of 2^-11: overlap@{OVERLAP_AT} with float32",
         float(shared),
         LEAST_OVERLAP,
         "at least",
         "",
-        f"{len(own):,} of {count:,} chunks, itself counted; encoder `{pool.config.encoder.name}`",
+        f"{len(own):,} of {count:,} chunks; encoder `{pool.config.encoder.name}`",
     )
