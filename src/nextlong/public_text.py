@@ -7,7 +7,8 @@ import re
 HIDDEN = "…"
 
 # An address in running text: scheme, authority and path, query and fragment. White space and quotes end it, as in messages.
-_ADDRESS = re.compile(r"""([a-z][a-z0-9+.\-]*)://([^\s'"<>?#]*)([?#][^\s'"<>]*)?""", re.IGNORECASE)
+# A scheme is not looked for inside of a word: a message may hold a word of a million letters, and that would take hours.
+_ADDRESS = re.compile(r"""(?<![a-z0-9+.\-])([a-z0-9+.\-]+)://([^\s'"<>?#]*)([?#][^\s'"<>]*)?""", re.IGNORECASE)
 
 # Who may enter: what stands before the last @ of the authority. Secret keys of object stores may hold slashes, which cut the
 # authority short: then a colon in it is not followed by a port, and it is all before the last @.
