@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from nextlong.errors import NextlongError, UsageError
@@ -15,7 +15,8 @@ from nextlong.execution.local import allow_many_open_files, default_workers
 OBJECT_STORE_BYTES = 256 << 20
 _CONNECT_SECONDS = 10.0
 
-_started: tuple[int | None, str | None] | None = None  # what the connection that this module made was made for
+# What the connection that this module made was made for, and its name: the caller's program may have ended it since then.
+_started: tuple[tuple[int | None, str | None], str] | None = None
 
 
 def connected(workers: int | None, address: str | None) -> tuple[Any, bool]:
@@ -34,29 +35,34 @@ def connected(workers: int | None, address: str | None) -> tuple[Any, bool]:
     if address == "local":
         address = None
     wanted = (None if address else workers or default_workers(), address)
-    if ray.is_initialized() and _started not in (None, wanted):
+    if _started is not None and not (ray.is_initialized() and _started[1] == _connection(ray)):
+        _started = None
+    if _started is not None and _started[0] != wanted:
         disconnect()
     if not ray.is_initialized():
         allow_many_open_files()
-        _started = wanted
         if address is None:
             _start(ray, wanted[0])
         else:
             _connect(ray, address)
-    return ray, _started is not None and _started[1] is None
+        _started = wanted, _connection(ray)
+    return ray, _started is not None and _started[0][1] is None
 
 
 def disconnect() -> None:
     """End the connection; a Ray that was started here ends."""
     global _started
     _started = None
-    reports.cache_clear()
     _ray().shutdown()
 
 
-@cache
 def reports() -> Any:
     """The actor that workers report their progress to, on this machine if it is one of the cluster's."""
+    return _reports(_connection(_ray()))
+
+
+@lru_cache(maxsize=1)
+def _reports(connection: str) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from nextlong.execution.ray_worker import Reports
@@ -109,6 +115,12 @@ def explained(error: Exception) -> Exception:
 
 def _lacks_nextlong(error: Exception) -> bool:
     return "No module named 'nextlong" in str(error)
+
+
+def _connection(ray: Any) -> str:
+    """A name that each connection of this process has for itself: jobs are counted anew in each Ray that is started."""
+    context = ray.get_runtime_context()
+    return f"{context.get_node_id()} {context.get_job_id()}"
 
 
 def _ray() -> Any:
