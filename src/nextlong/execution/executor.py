@@ -22,7 +22,8 @@ class Needs:
         model: a worker loads something for the first task that is worth keeping for the next ones.
         gpu: a worker computes on a GPU where it has one. Then ``workers`` counts those that share this machine's GPU; on a
             cluster each worker gets a GPU of its own, as many as there are.
-        shared: a file that every worker must see as this process does, else it would work in another folder.
+        shared: a file that every worker must see as this process does: else it works in another folder, or for a run that
+            is over.
     """
 
     workers: int | None = None
@@ -69,7 +70,12 @@ class OverlappingExecutor(Executor, Protocol):
     """One that can give workers which have nothing to do some work of the next stages."""
 
     def map_with_more(
-        self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance, following: Following
+        self,
+        function: Callable[..., Result],
+        arguments: Sequence[tuple[Any, ...]],
+        show: Advance,
+        following: Following,
+        needs: Needs = ANY_WORKER,
     ) -> tuple[list[Result], list[Result]]:
         """:meth:`Executor.map`, and meanwhile, on workers without work, calls that follow from announcements.
 
@@ -78,6 +84,7 @@ class OverlappingExecutor(Executor, Protocol):
             arguments: picklable.
             show: gets the amounts that the calls for ``arguments`` report, and no others.
             following: asked in this process for every :func:`~nextlong.execution.progress.announce` of those calls.
+            needs: what all these calls need of their workers.
 
         Returns:
             The results for ``arguments``, in order, and those of the further calls that were made, in no order.

@@ -42,7 +42,7 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        check_run()
+        check_run(path)
         temporary.replace(path)
         if not is_stored(path):
             _sync_folder(path.parent)

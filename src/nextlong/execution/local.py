@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, as_completed
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from nextlong.errors import NextlongError
 from nextlong.execution.executor import ANY_WORKER, Following, Needs, Result
 from nextlong.execution.progress import Advance, send_announcements_to, send_progress_to, unwatched, watched_by
+from nextlong.execution.run_mark import Mark, held_mark, work_for
 
 # Worker processes that have had nothing to do for this long end; between two stages they stay and keep their models.
 IDLE_SECONDS = 120
@@ -57,15 +58,21 @@ class LocalExecutor:
         workers = min(self.workers, needs.workers or self.workers)
         if min(workers, len(arguments)) <= 1:
             return self._map_here(function, arguments, show)
-        return self._map_in_processes(function, arguments, show, workers)[0]
+        return self._map_in_processes(function, arguments, show, workers, needs)[0]
 
     def map_with_more(
-        self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance, following: Following
+        self,
+        function: Callable[..., Result],
+        arguments: Sequence[tuple[Any, ...]],
+        show: Advance,
+        following: Following,
+        needs: Needs = ANY_WORKER,
     ) -> tuple[list[Result], list[Result]]:
         """See :class:`~nextlong.execution.executor.OverlappingExecutor`."""
-        if self.workers == 1:
+        workers = min(self.workers, needs.workers or self.workers)
+        if workers == 1:
             return self._map_here(function, arguments, show), []
-        return self._map_in_processes(function, arguments, show, self.workers, following)
+        return self._map_in_processes(function, arguments, show, workers, needs, following)
 
     def _map_here(
         self, function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], show: Advance
@@ -79,6 +86,7 @@ class LocalExecutor:
         arguments: Sequence[tuple[Any, ...]],
         show: Advance,
         workers: int,
+        needs: Needs,
         following: Following | None = None,
     ) -> tuple[list[Result], list[Result]]:
         # loky rather than concurrent.futures: it needs no `if __name__ == "__main__"` in a user's script, reports a
@@ -99,8 +107,10 @@ class LocalExecutor:
         listener = threading.Thread(target=_listen, args=(_reports(), show, events.put, stop), daemon=True)
         listener.start()
         try:
-            futures = [pool.submit(function, *each) for each in arguments]
-            more = [] if following is None else _more(pool, function, futures, workers, events, following)
+            mark = held_mark(needs.shared)
+            futures = [pool.submit(_in_run, mark, function, *each) for each in arguments]
+            submit = partial(pool.submit, _quietly, mark, function)
+            more = [] if following is None else _more(submit, futures, workers, events, following)
             for future in as_completed([*futures, *more]):
                 future.result()
             return [future.result() for future in futures], [future.result() for future in more]
@@ -118,8 +128,7 @@ class LocalExecutor:
 
 
 def _more(
-    pool: Any,
-    function: Callable[..., Result],
+    submit: Callable[..., Future[Result]],
     futures: Sequence[Future[Result]],
     workers: int,
     events: queue.SimpleQueue[Any],
@@ -141,17 +150,23 @@ def _more(
             wanted.discard(event)
             event.result()  # a failure ends everything at once
         while wanted and waiting and working < workers:
-            future = pool.submit(_quietly, function, *waiting.popleft())
+            future = submit(*waiting.popleft())
             future.add_done_callback(events.put)
             more.append(future)
             working += 1
     return more
 
 
-def _quietly(function: Callable[..., Result], *arguments: Any) -> Result:
+def _in_run(mark: Mark | None, function: Callable[..., Result], *arguments: Any) -> Result:
+    """A call by a worker, for the run that left this mark."""
+    work_for(mark)
+    return function(*arguments)
+
+
+def _quietly(mark: Mark | None, function: Callable[..., Result], *arguments: Any) -> Result:
     """A call whose progress belongs to a stage that is not shown yet."""
     with unwatched():
-        return function(*arguments)
+        return _in_run(mark, function, *arguments)
 
 
 @cache

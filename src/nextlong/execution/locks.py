@@ -75,7 +75,7 @@ def _object_lock(folder: ObjectPath, wait: bool, say: Callable[[str], None] | No
     beat.start()
     try:
         yield
-        if lost.is_set():
+        if lost.is_set() or _is_over(folder, turn):
             raise NextlongError(
                 f"This process stood still for so long that another one took over {folder}.",
                 "Wait for that one to end, and run the same command again.",
@@ -87,10 +87,19 @@ def _object_lock(folder: ObjectPath, wait: bool, say: Callable[[str], None] | No
             object_store.write(_turn(folder, turn), _content(released=True))
 
 
+def _turns(folder: ObjectPath) -> list[int]:
+    return sorted(int(path.name) for path in (folder / LOCK).iterdir() if path.name.isdecimal())
+
+
+def _is_over(folder: ObjectPath, turn: int) -> bool:
+    """Whether a later turn was taken; the very next one may be over, too, and removed."""
+    return _turns(folder)[-1:] > [turn]
+
+
 def _taken(folder: ObjectPath, wait: bool, say: Callable[[str], None] | None) -> int:
     seen, since, said = (0, ""), time.monotonic(), say is None
     while True:
-        turns = sorted(int(path.name) for path in (folder / LOCK).iterdir() if path.name.isdecimal())
+        turns = _turns(folder)
         last = turns[-1] if turns else 0
         content = (object_store.read(_turn(folder, last)) or b"").decode() if last else ""
         if (last, content) != seen:
@@ -118,7 +127,7 @@ def _taken(folder: ObjectPath, wait: bool, say: Callable[[str], None] | None) ->
 def _beat(folder: ObjectPath, turn: int, stop: threading.Event, lost: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         try:
-            if object_store.look(_turn(folder, turn + 1)) is not None:
+            if _is_over(folder, turn):
                 lost.set()
                 return
             object_store.write(_turn(folder, turn), _content())

@@ -18,7 +18,7 @@ from nextlong.execution import ray_connection
 from nextlong.execution.executor import Needs
 from nextlong.execution.progress import Advance
 from nextlong.execution.ray_worker import Answer, Worker, work
-from nextlong.execution.run_mark import content_of
+from nextlong.execution.run_mark import Mark, content_of, held_mark
 from nextlong.execution.tasks import Task
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Calls:
         self._expected = {
             "version": nextlong.__version__,
             "folder": str(Path.cwd()),
-            "shared": None if needs.shared is None else (needs.shared, content_of(needs.shared) or b""),
+            "shared": _shared(needs.shared),
             "reports": self._reports,
             "seconds": max(REPORT_SECONDS, shared_by / REPORTS_PER_SECOND),
         }
@@ -260,3 +260,8 @@ class Calls:
         if isinstance(first, Task):
             return f"{first.stage} {first.name}"
         return f"{self._function.__name__.strip('_')} {place + 1} of {len(self._arguments)}"
+
+
+def _shared(path: Path | None) -> Mark | None:
+    """A file that workers must see, with what must be in it."""
+    return held_mark(path) or (None if path is None else (path, content_of(path) or b""))

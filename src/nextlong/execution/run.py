@@ -123,7 +123,7 @@ class Run:
             return [(task, self.folder) for task in following(message) if self.ledger.receipt(task) is None]
 
         arguments = [(task, self.folder) for task in tasks]
-        done, more = self.executor.map_with_more(perform, arguments, show, calls)
+        done, more = self.executor.map_with_more(perform, arguments, show, calls, _sharing(self.folder, needs))
         self._meanwhile |= {(receipt.stage, receipt.name) for receipt in more}
         self._made(self.folder, more)
         return done

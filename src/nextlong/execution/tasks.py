@@ -17,6 +17,7 @@ from typing import Any
 
 from nextlong.errors import NextlongError
 from nextlong.execution.files import checksum, mapping, plain_path, read_record, write_record
+from nextlong.execution.run_mark import check_run
 
 RECEIPTS = "receipts"
 
@@ -195,6 +196,7 @@ def perform(task: Task, folder: Path) -> Receipt:
     """Run a task in this process and record it in the ledger of ``folder``."""
     started = time.perf_counter()
     ledger = Ledger(folder)
+    check_run(folder / RECEIPTS)
     # Else, after a kill between here and the new receipt, an old one might vouch for a new file of the same size.
     ledger.forget(task)
     outcome = task.function(*task.arguments)
