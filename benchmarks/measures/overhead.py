@@ -23,15 +23,15 @@ ENCODE_ALONE = Path(__file__).parent.parent / "encode_alone.py"
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """Wall time of the pool over that of its encoder, the two in turns, the best of each."""
-    figures = [_figure(bench, "static", bench.corpus, 1 if bench.smoke else REPEATS, "nanotoken")]
+    """Processor and wall time of the pool over those of its encoder, the two in turns, the best of each."""
+    figures = _figures(bench, "static", bench.corpus, 1 if bench.smoke else REPEATS, "nanotoken")
     if not bench.smoke:
-        figures.append(_figure(bench, "static", bench.corpus, 1, "tokenizers"))
-        figures.append(_figure(bench, "minilm", _slice(bench), 1, "tokenizers"))
+        figures += _figures(bench, "static", bench.corpus, 1, "tokenizers")
+        figures += _figures(bench, "minilm", _slice(bench), 1, "tokenizers")
     return figures
 
 
-def _figure(bench: Bench, encoder: str, corpus: Path, repeats: int, tokenized_by: str) -> Figure:
+def _figures(bench: Bench, encoder: str, corpus: Path, repeats: int, tokenized_by: str) -> list[Figure]:
     pool = bench.work / "pool"
     wholes: list[Watched] = []
     alones: list[Watched] = []
@@ -40,18 +40,14 @@ def _figure(bench: Bench, encoder: str, corpus: Path, repeats: int, tokenized_by
         options = ["--encoder", encoder, "--index", "flat", "--quiet"]
         wholes.append(watched(nextlong_command("index", str(corpus), "--out", str(pool), *options)))
         alones.append(watched([sys.executable, str(ENCODE_ALONE), str(pool), encoder, tokenized_by]))
-    whole, alone = (min(each.seconds for each in runs) for runs in (wholes, alones))
     by = {("static", "tokenizers"): ", its tokens by `tokenizers`"}.get((encoder, tokenized_by), "")
-    return Figure(
-        f"pool with `{encoder}` over its encoder alone{by}",
-        whole / alone,
-        MOST_OVERHEAD,
-        "at most",
-        "×",
-        f"{Pool(pool).chunks:,} chunks: {whole:.1f} s over {alone:.1f} s of wall time, "
-        f"{min(each.processor_seconds for each in wholes):.0f} s over "
-        f"{min(each.processor_seconds for each in alones):.0f} s of processor time",
-    )
+    figures = []
+    for time, which in (("processor", "processor_seconds"), ("wall", "seconds")):
+        whole, alone = (min(getattr(each, which) for each in runs) for runs in (wholes, alones))
+        on = f"{Pool(pool).chunks:,} chunks: {whole:.1f} s over {alone:.1f} s"
+        what = f"pool with `{encoder}` over its encoder alone{by}, {time} time"
+        figures.append(Figure(what, whole / alone, MOST_OVERHEAD, "at most", "×", on))
+    return figures
 
 
 def _slice(bench: Bench) -> Path:

@@ -56,7 +56,7 @@ def _grouped(text: str, granularity: int, cap: int) -> list[tuple[int, int]]:
     """
     spans = []
     start, length = 0, len(text)
-    while True:
+    while length - start > granularity:
         # As far as a group may reach: ``granularity`` characters besides newlines, and all newlines after these.
         most = min(start + cap, length)
         reach = min(start + granularity, most)
@@ -76,6 +76,7 @@ def _grouped(text: str, granularity: int, cap: int) -> list[tuple[int, int]]:
         if end == length:
             return spans
         start = end + 1
+    return [*spans, (start, length)]
 
 
 def _grouped_parts(text: str, granularity: int, cap: int) -> list[tuple[int, int]]:

@@ -31,7 +31,7 @@ def to_unit_float16(
     if rows.ndim != 2:
         raise NextlongError(f"The encoder returned an array of shape {rows.shape}, where (texts, dimensions) was expected.")
     # The largest component is taken out first: the square of a large float32 overflows, of a small one vanishes.
-    largest = np.max(np.abs(rows), axis=1, initial=0.0)
+    largest = np.maximum(rows.max(axis=1, initial=0.0), -rows.min(axis=1, initial=0.0))
     broken = np.flatnonzero(~np.isfinite(largest))
     if len(broken):
         raise NextlongError(
@@ -46,8 +46,11 @@ def to_unit_float16(
         )
     scaled = rows / np.where(largest == 0, 1, largest)[:, None]
     norms = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
-    steps = scaled / (np.where(norms == 0, 1, norms) * np.float32(VECTOR_STEP))[:, None]
-    unit: npt.NDArray[np.float16] = (np.rint(steps) * np.float32(VECTOR_STEP) + 0).astype(np.float16)  # + 0: no -0.0
+    scaled /= (np.where(norms == 0, 1, norms) * np.float32(VECTOR_STEP))[:, None]
+    np.rint(scaled, out=scaled)
+    scaled *= np.float32(VECTOR_STEP)
+    scaled += 0  # no -0.0
+    unit: npt.NDArray[np.float16] = scaled.astype(np.float16)
     return unit
 
 
