@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_joins import SEPARATORS, chunk, joiner
 
+from nextlong.tokenization import joins
+from nextlong.tokenization.joins import Joiner
 from nextlong.tokenization.seams import EDGE
 from nextlong.tokenization.splices import Texts, spliced
 from nextlong.tokenization.units import Packed, pack
@@ -116,3 +118,15 @@ def test_nothing_spliced_is_nothing():
         joiner("gpt2"), Packed([], *(np.empty(0, dtype=kind) for kind in ["i8", "i8", "i8", "u1"])), Texts(str, str, str)
     )
     assert (list(result.pieces()), len(result.ends)) == ([], 0)
+
+
+@pytest.mark.parametrize("name", ["unigram", "gpt2"])
+def test_runs_that_are_kept_have_a_limit(monkeypatch, name):
+    """With a tokenizer that is not local a run is a whole sequence."""
+    monkeypatch.setattr(joins, "_MOST_KEPT", 10_000)
+    join = Joiner(zoo.tokenizer(name), "\n\n")
+    for number in range(60):
+        assert_spliced_exactly(join, [f"{number} word " * 40, f" \u00a0 12{number}", "one\n"])
+        kept = [sum(map(len, texts)) for texts, *_ in join._runs]
+        assert sum(kept) <= 10_000
+    assert kept

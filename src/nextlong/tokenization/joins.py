@@ -48,8 +48,9 @@ _LEFT: _Side = "left"
 _RIGHT: _Side = "right"
 
 # Runs that are kept for later joins: encoding one takes milliseconds, and a sequence is joined when it is composed, where it
-# turns out too short again, and when it is written. One is some 20 KiB.
-_MOST_RUNS = 256
+# turns out too short again, and when it is written. Of a tokenizer that is not local a run is a whole sequence, so what
+# counts is how many characters all have: with their tokens, some 20 MiB.
+_MOST_KEPT = 1 << 22
 
 
 class Joiner:
@@ -78,6 +79,7 @@ class Joiner:
         self.separator_length = len(self._edges.separator_tokens)
         self.seams = Seams(tokenizer, separator, self._neutral)
         self._runs: dict[tuple[tuple[str, ...], bool, bool, bool | None], Run | _Side] = {}
+        self._kept = 0  # characters of their texts
         panel = [list(chunks[start:]) for chunks in _PANEL for start in range(len(chunks) - 1)]
         panel += self._edges.hostile_chunks()
         self.local = len(self._neutral) > 1
@@ -249,9 +251,12 @@ class Joiner:
         carries_after = bool(carries[stop]) if stop < count else None
         key = tuple(text_of(i) for i in range(start, stop)), start > 0, bool(carries[start]), carries_after
         if key not in self._runs:
-            if len(self._runs) >= _MOST_RUNS:
+            size = sum(map(len, key[0]))
+            if self._kept + size > _MOST_KEPT:
                 self._runs.clear()
+                self._kept = 0
             self._runs[key] = self._encode_run(*key)
+            self._kept += size
         result = self._runs[key]
         return result if isinstance(result, tuple) else (start if result == _LEFT else stop)
 
