@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from nextlong.errors import UsageError
+from nextlong.execution import progress
 from nextlong.execution.progress import advance, announce
 from nextlong.execution.tasks import Outcome
 
@@ -54,6 +55,12 @@ def killed(number: int) -> int:
     """Be killed, as by a machine that has run out of memory."""
     os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def killed_while_it_reports(number: int) -> int:
+    """Be killed between taking the lock of the queue of reports and giving it back."""
+    progress._sink.__self__._wlock.acquire()  # type: ignore[attr-defined]
+    return killed(number)
 
 
 def refused(number: int) -> int:

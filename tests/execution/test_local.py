@@ -1,7 +1,15 @@
 from __future__ import annotations
 
 import pytest
-from tasks_for_tests import announces_and_fails_later, failing, killed, refused, square, waits_or_makes
+from tasks_for_tests import (
+    announces_and_fails_later,
+    failing,
+    killed,
+    killed_while_it_reports,
+    refused,
+    square,
+    waits_or_makes,
+)
 
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.local import LocalExecutor
@@ -52,6 +60,14 @@ def test_a_killed_worker_is_an_error_and_the_executor_works_again(executor):
         executor.map(killed, NUMBERS, lambda amount: None)
     assert "Fewer --workers" in caught.value.hint
     assert executor.map(square, NUMBERS, lambda amount: None) == [number * number for number in range(8)]
+
+
+def test_a_worker_killed_while_it_reports_silences_no_later_ones(executor):
+    with pytest.raises(NextlongError, match="A worker process was killed"):
+        executor.map(killed_while_it_reports, NUMBERS, lambda amount: None)
+    shown = []
+    executor.map(square, NUMBERS, shown.append)
+    assert sum(shown) == sum(range(8))
 
 
 def follow(message):

@@ -94,17 +94,17 @@ class LocalExecutor:
         from loky import get_reusable_executor
         from loky.process_executor import BrokenProcessPool
 
-        threads = str(max(1, default_workers() // workers))
+        threads, reports = str(max(1, default_workers() // workers)), _reports()
         pool = get_reusable_executor(
             max_workers=workers,
             timeout=IDLE_SECONDS,
             env={"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "true"},
             initializer=_begin_worker,
-            initargs=(_reports(), os.getpid(), str(Path.cwd())),
+            initargs=(reports, os.getpid(), str(Path.cwd())),
         )
         stop = threading.Event()
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        listener = threading.Thread(target=_listen, args=(_reports(), show, events.put, stop), daemon=True)
+        listener = threading.Thread(target=_listen, args=(reports, show, events.put, stop), daemon=True)
         listener.start()
         try:
             mark = held_mark(needs.shared)
@@ -114,14 +114,16 @@ class LocalExecutor:
             for future in as_completed([*futures, *more]):
                 future.result()
             return [future.result() for future in futures], [future.result() for future in more]
-        except (BrokenProcessPool, CancelledError) as error:
+        except BaseException as error:
+            pool.shutdown(wait=True, kill_workers=True)
+            # Who was killed while it wrote to the queue keeps the queue's lock: later workers would wait for it for ever.
+            _reports.cache_clear()
+            if not isinstance(error, BrokenProcessPool | CancelledError):
+                raise
             raise NextlongError(
                 "A worker process was killed, most often because the machine ran out of memory.",
                 "Run the same command again: what is finished is kept. Fewer --workers need less memory.",
             ) from error
-        except BaseException:
-            pool.shutdown(wait=True, kill_workers=True)
-            raise
         finally:
             stop.set()
             listener.join()
