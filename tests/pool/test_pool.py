@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 import nextlong
 from nextlong.config import EncoderConfig
+from nextlong.corpus.source import public_name
 from nextlong.execution.progress import Quiet
 from nextlong.execution.run import read_metrics
 from nextlong.pool import embed, layout
@@ -284,6 +285,33 @@ def test_a_changed_file_is_read_again(corpus, tmp_path):
         build(corpus, tmp_path / "pool")
     pool = build(corpus, tmp_path / "pool", overwrite=True)
     assert pool.texts(pool.chunks_of(3))[-1].endswith("One more line.")
+
+
+def test_a_changed_file_is_noticed_beside_one_of_the_same_name(tmp_path):
+    """As people see it: control characters are shown as escapes, and addresses without their queries."""
+    names = ("a\x01.jsonl", "a\\x01.jsonl")
+    texts = [[{"text": document["text"]} for document in make_documents(10, seed=seed)] for seed in range(4)]
+    files = [write_corpus(tmp_path / name, texts[number]) for number, name in enumerate(names)]
+    assert len({public_name(str(file)) for file in files}) == 1
+    build(files, tmp_path / "pool")
+    for number, file in enumerate(files, start=2):
+        write_corpus(file, texts[number])
+        with pytest.raises(nextlong.UsageError, match="another configuration"):
+            build(files, tmp_path / "pool")
+        build(files, tmp_path / "pool", overwrite=True)
+    assert nextlong.Pool(tmp_path / "pool").id == build(files, tmp_path / "fresh").id
+
+
+def test_an_encoder_that_was_fitted_is_gone_when_another_one_is_taken(corpus, tmp_path):
+    words = {word for document in make_documents(20) for word in document["text"].lower().split()}
+    static = {"encoder": write_static_model(tmp_path / "model", sorted(words))}
+    build(corpus, tmp_path / "pool")
+    build(corpus, tmp_path / "pool", overwrite=True, **static)
+    build(corpus, tmp_path / "fresh", **static)
+    pool, fresh = (
+        {path.relative_to(folder) for path in folder.rglob("*")} for folder in (tmp_path / "pool", tmp_path / "fresh")
+    )
+    assert pool == fresh
 
 
 # What overlaps with reading.

@@ -62,7 +62,7 @@ def build(
     plan = {
         "kind": "pool",
         "config": _shown(config.model_dump(mode="json", exclude={"corpus": {"inputs"}})),
-        "sources": {source.name: source.fingerprint for source in sources},
+        "sources": _fingerprints(sources),
     }
     with claimed(folder, plan, layout.DESCRIPTION, overwrite, progress, inside=(layout.TOKENS, layout.DERIVED)):
         run = Run(folder, executor, progress)
@@ -99,7 +99,7 @@ def _ingest(run: Run, config: PoolConfig, sources: Sequence[Source], strict: boo
             ingest.ingest,
             (group, number, corpus, config.chunking, run.folder, strict, this_run),
             version,
-            {source.name: source.fingerprint for source in group},
+            _fingerprints(group),
         )
         for number, group in enumerate(grouped(sources))
     ]
@@ -127,6 +127,14 @@ def _ingest(run: Run, config: PoolConfig, sources: Sequence[Source], strict: boo
             f"See {run.folder / layout.REJECTS} for the reasons." if rejected else "Are the sources empty?",
         )
     return receipts
+
+
+def _fingerprints(sources: Sequence[Source]) -> dict[str, str]:
+    """Name → fingerprint; one of all that have the same name, as addresses have that differ in their queries only."""
+    found: dict[str, list[str]] = {}
+    for source in sources:
+        found.setdefault(source.name, []).append(source.fingerprint)
+    return {name: each[0] if len(each) == 1 else config_hash(each) for name, each in found.items()}
 
 
 def grouped(sources: Sequence[Source]) -> list[list[Source]]:
@@ -200,6 +208,8 @@ def _embed(
         run.require_intact(run.outputs(made, layout.ENCODER))
         inputs = made[0].checksums()
         encoder = load_encoder(config.encoder, fitted)
+    else:
+        run.drop("fit", layout.ENCODER)
     tasks = [_embed_task(run, config, encoder, shard, {shard: checksums[shard], **inputs}, fitted) for shard in shards]
     needs = Needs(workers=encoder.max_workers, model=True, gpu=encoder.takes_gpu)
     reads = run.outputs_by_name(ingested, layout.DOCUMENTS, layout.CHUNKS)
