@@ -452,18 +452,20 @@ def test_vectors_less_than_chunks(pool):
     assert_failed(verify(pool), str(path), "vectors for")
 
 
-def test_fingerprints_less_than_chunks(pool):
-    path = pool / "fingerprints" / "00000-00000.keys.npy"
+@pytest.mark.parametrize("kind", ["keys", "signatures"])
+def test_fingerprints_less_than_chunks(pool, kind):
+    path = pool / "fingerprints" / f"00000-00000.{kind}.npy"
     np.save(path, np.load(path)[:-1])
     forge_receipts(pool)
     assert_failed(verify(pool), str(path))
 
 
-def test_a_wrong_fingerprint(pool):
-    path = pool / "fingerprints" / "00000-00000.keys.npy"
+@pytest.mark.parametrize(("kind", "place"), [("keys", 5), ("signatures", (5, 127))])
+def test_a_wrong_fingerprint(pool, kind, place):
+    path = pool / "fingerprints" / f"00000-00000.{kind}.npy"
 
     def edit(array):
-        array[5] ^= 1
+        array[place] ^= 1
 
     forge_array(path, edit)
     forge_receipts(pool)

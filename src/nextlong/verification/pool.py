@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nextlong.execution.arrays import load_array
 from nextlong.execution.arrow import open_arrow, strings
 from nextlong.execution.executor import Executor
 from nextlong.execution.progress import Progress, advance
-from nextlong.mining.copies import fold_keys
+from nextlong.mining.copies import fingerprints
 from nextlong.pool import layout
 from nextlong.pool.pool import Pool
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, VECTOR_STEP
@@ -86,15 +88,13 @@ def _shard_failures(folder: Path, shard: str) -> list[Failure]:
 
 def _fingerprint_failures(folder: Path, shard: str, texts: list[str]) -> list[Failure]:
     keys_path, signatures_path = (folder / layout.FINGERPRINTS / f"{shard}.{kind}.npy" for kind in ("keys", "signatures"))
-    keys = load_array(keys_path, np.uint64)
-    expected = fold_keys(texts)
     failures = []
-    if len(keys) != len(texts):
-        failures.append(Failure(str(keys_path), f"{len(keys)} fingerprints for {len(texts)} chunks"))
-    elif (keys != expected).any():
-        row = int(np.flatnonzero(keys != expected)[0])
-        failures.append(Failure(f"{keys_path}, row {row}", "the fingerprint is not that of the chunk's text"))
-    signatures = load_array(signatures_path, np.uint16, 2)
-    if len(signatures) != len(texts):
-        failures.append(Failure(str(signatures_path), f"{len(signatures)} fingerprints for {len(texts)} chunks"))
+    keys, signatures = fingerprints(texts)
+    stored: list[npt.NDArray[Any]] = [load_array(keys_path, np.uint64), load_array(signatures_path, np.uint16, 2)]
+    made: list[npt.NDArray[Any]] = [keys, signatures.astype(np.uint16)]  # the low 16 bits of each number are kept
+    for path, found, expected in zip((keys_path, signatures_path), stored, made, strict=True):
+        if found.shape != expected.shape:
+            failures.append(Failure(str(path), f"{len(found)} fingerprints for {len(texts)} chunks"))
+        elif len(rows := np.nonzero(found != expected)[0]):
+            failures.append(Failure(f"{path}, row {rows[0]}", "the fingerprint is not that of the chunk's text"))
     return failures
