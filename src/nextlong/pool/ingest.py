@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -41,11 +42,12 @@ class _Shard:
 
     def __init__(self) -> None:
         # Text is encoded at once, into memory that serves shard after shard: new memory costs more than the copy.
-        self._text = bytearray()
+        self._text = io.BytesIO()
         self.begin()
 
     def begin(self) -> None:
         """Empty for the next shard."""
+        self._text.seek(0)
         self.documents: dict[str, list[Any]] = {name: [] for name in DOCUMENT_SCHEMA.names}
         self.chunks: dict[str, list[Any]] = {name: [] for name in CHUNK_SCHEMA.names if name != "text"}
         self.ends = [0]  # of the chunks' texts, in bytes
@@ -53,17 +55,12 @@ class _Shard:
 
     def add_text(self, text: str) -> None:
         """Append a chunk's text."""
-        encoded = text.encode()
-        start, end = self.ends[-1], self.ends[-1] + len(encoded)
-        if end > len(self._text):
-            self._text += bytes(end)  # more than this text needs, so that it grows seldom
-        self._text[start:end] = encoded
-        self.ends.append(end)
+        self.ends.append(self.ends[-1] + self._text.write(text.encode()))
 
     def chunk_rows(self) -> pa.RecordBatch:
         """The chunks shard; its text is good until :meth:`begin`."""
         offsets = pa.py_buffer(np.array(self.ends, dtype=np.int64))
-        content = pa.py_buffer(self._text).slice(0, self.ends[-1])
+        content = pa.py_buffer(self._text.getbuffer()).slice(0, self.ends[-1])
         text = pa.Array.from_buffers(pa.large_string(), len(self.ends) - 1, [None, offsets, content])
         return record_batch({**self.chunks, "text": text}, CHUNK_SCHEMA)
 
