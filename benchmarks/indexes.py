@@ -31,7 +31,7 @@ from nextlong.index.vectors import Float32s, Ordinals, VectorShards
 
 K, RECALL_AT, TARGET = 130, 64, 0.95
 QUERIES, SAMPLE, SEED = 16_384, 1_024, 1
-FEW = 256  # queries that mining asks at once
+FEW = 256  # queries of a search that is not divided among tasks, about
 PROBES = 40
 # FAISS's name of each index, candidates fetched, and what it is.
 CODED = (

@@ -13,6 +13,7 @@ from small_runs import POOL_OPTIONS, write_corpus
 from nextlong.config import CorpusConfig, EncoderConfig, load_recipe
 from nextlong.corpus import find_sources, read_source
 from nextlong.embedding.registry import load_encoder
+from nextlong.embedding.sentence_transformer import _check_folder
 from nextlong.errors import NextlongError, UsageError
 
 MARK = "ran-foreign-code"
@@ -69,6 +70,12 @@ def test_a_model_folder_runs_no_code_and_loads_no_pickle(tmp_path, modules):
     folder = model_folder(tmp_path / "model", modules)
     with pytest.raises(NextlongError, match=r"runs code of its own|only as a pickle"):
         load_encoder(EncoderConfig(name=f"sentence-transformers:{folder}"))
+
+
+@pytest.mark.parametrize("modules", ([{}], ["x"], 3, None, {"types": [1]}, {"types": None}))
+def test_a_model_folder_that_does_not_say_its_modules(tmp_path, modules):
+    with pytest.raises(NextlongError, match=r"modules\.json is damaged"):
+        _check_folder(model_folder(tmp_path / "model", modules), trusted=False)
 
 
 def test_a_scorer_folder_runs_no_code_and_loads_no_pickle(tmp_path):

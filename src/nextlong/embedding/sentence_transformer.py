@@ -103,7 +103,13 @@ def _check_folder(folder: Path, trusted: bool) -> None:
         return
     for description in () if trusted else (*folder.rglob("modules.json"), *folder.rglob("router_config.json")):
         content = read_json(description)
-        named = content.get("types", {}).values() if isinstance(content, dict) else (each["type"] for each in content)
+        try:
+            named = content.get("types", {}).values() if isinstance(content, dict) else [each["type"] for each in content]
+        except (AttributeError, KeyError, TypeError) as error:
+            raise NextlongError(
+                f"{description} is damaged: it does not say what the model consists of.",
+                "Check that the download is complete.",
+            ) from error
         for name in named:
             if not str(name).startswith("sentence_transformers."):
                 raise NextlongError(
