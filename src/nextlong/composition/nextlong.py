@@ -27,7 +27,7 @@ from nextlong.mining.neighbours import Neighbours, find_neighbours, first_ask, m
 from nextlong.mining.retrieval import open_scorer, words_index
 from nextlong.mining.together import Question, Work, alone, together
 from nextlong.pool.derived import Derived
-from nextlong.pool.pool import Ordinals
+from nextlong.pool.pool import Ordinals, Pool
 from nextlong.records import Ends, Order
 from nextlong.sizes import format_count, format_length
 
@@ -155,11 +155,12 @@ class Nextlong(Method):
 
     def _draft(self, found: Neighbours) -> Work[Draft]:
         """The sequence of a root document."""
-        mining, compose = self.session.config.mining, self._paper if self._in_paper_mode else self._token_exact
+        pool, mining = self.session.pool(), self.session.config.mining
+        compose = self._paper if self._in_paper_mode else self._token_exact
         searches = 0
         while True:
-            candidates = self._filter(found)
-            all_seen = not may_hold_more(self.session.pool(), found, mining)
+            candidates = self._filter(pool, found)
+            all_seen = not may_hold_more(pool, found, mining)
             try:
                 order, ends = yield from compose(found, candidates, all_seen)
                 break
@@ -239,8 +240,8 @@ class Nextlong(Method):
         """How many negatives each meta-chunk is likely to get."""
         return found.depth / _SURPLUS / len(found.meta_chunks)
 
-    def _filter(self, found: Neighbours) -> SequenceFilter:
-        pool, mining = self.session.pool(), self.session.config.mining
+    def _filter(self, pool: Pool, found: Neighbours) -> SequenceFilter:
+        mining = self.session.config.mining
         of, looked = self._looked.get(found.root, (None, None))
         # A deeper search found other candidates than those that were looked up.
         return SequenceFilter(pool, found, mining, self.usage, looked if of is found else None, int(self._likely(found)))
@@ -282,7 +283,7 @@ class Nextlong(Method):
     def _forecast(self, found: Neighbours) -> Work[Ordinals | None]:
         """The chunks that the sequence will use, nearly; None if the candidates do not suffice."""
         pool, config = self.session.pool(), self.session.config
-        candidates = self._filter(found)
+        candidates = self._filter(pool, found)
         meta_lengths = self.tokens.lengths(found.meta_chunks)
         bytes_per_token = pool.bytes_of(found.meta_chunks).sum() / max(1, int(meta_lengths.sum()))
 

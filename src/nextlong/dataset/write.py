@@ -28,7 +28,6 @@ def write(session: Session, batch: str) -> Outcome:
     tokenizer, config, tokens = session.joiner().tokenizer, session.config, ChunkTokens(session)
     spans = table.column("spans").combine_chunks()
     chunks = spans.flatten().field("chunk").to_numpy()
-    tokens.hold(chunks)
     rows = np.empty((len(table), config.length), dtype=np.int32)
     sequences = [chunks[start:stop] for start, stop in pairwise(spans.offsets.to_pylist())]
     for filled in tokens.put_rows(sequences, rows):
