@@ -16,7 +16,7 @@ from nextlong.mining.neighbours import Neighbours
 from nextlong.mining.together import Question, Work
 from nextlong.pool.pool import Ordinals, Pool
 
-# Candidates are looked at in blocks: those that are likely to be needed and some more, since those of a block are compared
+# Candidates are looked at in blocks: those that are likely to be needed and a few more, since those of a block are compared
 # with each other.
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 32, 512
 _SPARE = 1.1
