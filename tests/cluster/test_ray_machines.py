@@ -92,6 +92,29 @@ def test_actors_take_a_gpu_each_where_there_are_some(machines):
 
 
 @pytest.mark.slow
+def test_when_the_last_gpu_is_lost_it_is_said_and_the_next_one_is_waited_for(machines):
+    staying, having = machines.add(), machines.add(gpus=1)
+    executor, found, begun = connected(machines, 2), [], threading.Event()
+    said: list[str] = []
+    executor.say = said.append
+    calls = [(2, number) for number in range(4)]
+
+    def work() -> None:
+        found.append(executor.map(slept, calls, lambda amount: begun.set(), Needs(model=True, gpu=True)))
+
+    working = threading.Thread(target=work, daemon=True)
+    working.start()
+    assert begun.wait(60)
+    machines.lose(having)
+    wait_until(lambda: "The Ray cluster has no GPUs now: waiting for machines" in said)
+    having = machines.add(gpus=1)
+    working.join(60)
+    assert found == [list(range(4))]
+    machines.remove(having)
+    machines.remove(staying)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ("tasks", "actors"))
 def test_workers_of_a_killed_driver_end(machines, kind, tmp_path):
     machine = machines.add()

@@ -94,6 +94,7 @@ class Calls:
         # Ray keeps figures for each name: hence the stage's, and not each call's.
         self._stage = f"nextlong {self._name(0).split()[0]}"
         options = executor.options(needs, shared_by)
+        self._takes = ("GPU", "GPUs") if options["num_gpus"] else ("CPU", "processors")
         self._task = self._ray.remote(work).options(**options, name=self._stage, max_retries=0).remote
         self._actor = self._ray.remote(Worker).options(**options, max_restarts=0, max_task_retries=0).remote
         self._reports = ray_connection.reports()
@@ -143,9 +144,10 @@ class Calls:
         if now - self._looked > LOOK_SECONDS:
             self._looked = now
             self._at_once = self._executor.at_once(self._needs)
-            dry = not self._executor.resources("CPU")
+            resource, what = self._takes
+            dry = not self._executor.resources(resource)
             if dry and not self._dry:
-                self._executor.say("The Ray cluster has no processors now: waiting for machines")
+                self._executor.say(f"The Ray cluster has no {what} now: waiting for machines")
             self._dry = dry
         if self._asked_for is None:
             self._asked_for, self._asked = self._reports.taken.remote(), now
