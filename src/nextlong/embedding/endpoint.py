@@ -147,7 +147,7 @@ class EndpointEncoder:
 
     def _read(self, answer: Any, most: int) -> bytes:
         """The body of an answer, as long as it comes in time and is not larger than any vectors are."""
-        content, end = b"", time.monotonic() + self._timeout
+        content, end = bytearray(), time.monotonic() + self._timeout  # bytes would be copied for every part
         while part := answer.read1(_READ_BYTES):
             content += part
             if len(content) > most:
@@ -155,8 +155,8 @@ class EndpointEncoder:
             if time.monotonic() > end:
                 raise TimeoutError("the answer takes longer than the time that is waited for one")
         if answer.length:  # what the service has announced and not sent
-            raise http.client.IncompleteRead(content, answer.length)
-        return content
+            raise http.client.IncompleteRead(bytes(content), answer.length)
+        return bytes(content)
 
     def _checked(self, content: bytes, count: int) -> Vectors:
         """The vectors of an answer in the order of the texts."""
