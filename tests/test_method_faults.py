@@ -156,7 +156,7 @@ def test_two_methods_that_need_the_same_of_a_pool_at_the_same_time(given, made, 
     pool = Pool(fresh_pool(given / "pool", folder / "pool"))
     derived = document_vectors(pool).folder(pool)
     names = ("knn", "iclm")
-    with held(derived):  # so that both want it at the same time
+    with held(derived, print):  # so that both want it at the same time
         runs = [start(*synthesize(name, "pool", f"data-{name}", "--workers", 1), cwd=folder) for name in names]
         for name, run in zip(names, runs, strict=True):
             plan = folder / f"data-{name}" / "plan.json"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import resource
+import threading
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import open_arrow, write_arrow
 from nextlong.execution.files import atomic, read_json, read_yaml, write_json, write_yaml
+from nextlong.execution.locks import locked
 from nextlong.pool.catalog import save_array
 from nextlong.records import UNIT_SCHEMA
 
@@ -103,3 +105,20 @@ def test_a_damaged_arrow_file_names_itself(tmp_path, content):
         open_arrow(tmp_path / "a.arrow", UNIT_SCHEMA)
     with pytest.raises(NextlongError, match=r"none\.arrow is missing or damaged"):
         open_arrow(tmp_path / "none.arrow", UNIT_SCHEMA)
+
+
+def test_who_waits_for_a_lock_says_so(tmp_path):
+    said: list[str] = []
+    told = threading.Event()
+
+    def wait() -> None:
+        with locked(tmp_path, wait=True, say=lambda line: (said.append(line), told.set())):
+            said.append("mine")
+
+    with locked(tmp_path, wait=True, say=said.append):
+        waiting = threading.Thread(target=wait, daemon=True)
+        waiting.start()
+        assert told.wait(20)
+        assert len(said) == 1 and "held by another process: waiting" in said[0] and str(tmp_path) in said[0]
+    waiting.join(20)
+    assert said[1:] == ["mine"]

@@ -28,6 +28,8 @@ HEARTBEAT_SECONDS = 5.0
 DEAD_AFTER_SECONDS = 30.0
 _POLL_SECONDS = 1.0
 
+_WAITING = "{folder} is held by another process: waiting until that is done with it"
+
 
 class Busy(Exception):
     """Another process holds the lock."""
@@ -40,7 +42,7 @@ def locked(folder: Path, wait: bool, say: Callable[[str], None] | None = None) -
     Args:
         folder: there, if on this machine.
         wait: whether to wait for another process that holds it.
-        say: told when it takes a while to find out whether the other process lives.
+        say: told when there is something to wait for: another process, or, to find out whether it lives, some seconds.
 
     Raises:
         Busy: another process holds it, and ``wait`` is not given.
@@ -50,11 +52,15 @@ def locked(folder: Path, wait: bool, say: Callable[[str], None] | None = None) -
         with _object_lock(folder, wait, say), marked(folder):
             yield
         return
-    lock = FileLock(folder / LOCK, timeout=-1 if wait else 0)
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:
-        raise Busy from error
+        if not wait:
+            raise Busy from error
+        if say:
+            say(_WAITING.format(folder=folder))
+        lock.acquire(timeout=-1)
     try:
         with marked(folder):
             yield
@@ -119,7 +125,8 @@ def _taken(folder: ObjectPath, wait: bool, say: Callable[[str], None] | None) ->
                 return last + 1
             continue
         if say and not said:
-            say(f"{folder} is held by another process; waiting up to {DEAD_AFTER_SECONDS:.0f} s to see whether it lives")
+            seeing = f"{folder} is held by another process; waiting up to {DEAD_AFTER_SECONDS:.0f} s to see whether it lives"
+            say(_WAITING.format(folder=folder) if wait else seeing)
             said = True
         time.sleep(_POLL_SECONDS)
 

@@ -48,7 +48,7 @@ def derive(run: Run, pool: Pool, wanted: Derived) -> None:
     lacking = wanted.steps[_complete_steps(pool, wanted) :]
     if not lacking:
         return
-    with held(folder):
+    with held(folder, run.progress.say):
         for make, unit in lacking:
             run.add(make(pool, folder), unit, None, folder)
 
@@ -79,8 +79,8 @@ def read_from(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a folder in the pool for writing; another run that wants it waits.
+def held(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold a folder in the pool for writing; another run that wants it waits, and says so.
 
     Raises:
         NextlongError: the pool cannot be written.
@@ -88,7 +88,7 @@ def held(folder: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(folder, wait=True))
+            stack.enter_context(locked(folder, wait=True, say=say))
         except OSError as error:
             raise explained(error, folder) from error
         remove_leftovers(folder)  # of a run that was killed; a dataset's own are not here

@@ -30,7 +30,7 @@ def fill(run: Run, pool: Pool, joiner: tuple[str, str, str], chunks: Ordinals) -
     store = TokenStore(pool, open_joiner(*joiner))
     if not len(store.missing(chunks)):
         return False
-    with held(store.folder):
+    with held(store.folder, run.progress.say):
         store = TokenStore(pool, open_joiner(*joiner))  # what the other run made is there now
         lacking = store.missing(chunks)
         version = config_hash(pool.id, joiner[2])
