@@ -127,9 +127,13 @@ def contents(folder: Path) -> dict[str, str]:
 
 def receipts(folder: Path) -> dict[str, dict[str, object]]:
     """Relative path → content of every receipt below a folder, without times, memory and the checksum of all."""
-    found = {}
+    found: dict[str, dict[str, object]] = {}
     for path in sorted(folder.rglob("receipts/*/*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            found[str(path.relative_to(folder))] = {"damaged": True}
+            continue
         found[str(path.relative_to(folder))] = {
             key: value for key, value in content.items() if key not in ("seconds", "peak_memory", "checksum")
         }

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 from contextlib import suppress
 
 import pytest
 from fault_table import ERROR, SAME, counted
 from run_processes import group_members, needs_proc, wait_until, workers_of
+from small_runs import command, leftovers
 from works import CALLED, WORKS, Place, before
 
 # In all of the works together; and of each of them when all faults are made.
@@ -88,6 +90,19 @@ def test_a_killed_worker_is_a_clear_error_and_a_second_run_finishes(place, all_f
         place.succeed(*WORKS[name], "--workers", 2)
         place.same_as(name)
         counted("SIGKILL of one worker", f"{CALLED[name]}, while it writes `{stage}/`", ERROR)
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_a_run_that_was_killed_before_its_plan_had_a_name(place, tmp_path, name):
+    place.restore(before(name))
+    inside = place.with_faults({"FAULT_KILL": f"/{name}/plan.json", "FAULT_ONCE": str(tmp_path / "once")})
+    # In a process that is new from the ground up: only such a one has the fault.
+    killed = subprocess.run(command(*WORKS[name]), cwd=place.folder, env={**os.environ, **inside}, timeout=200)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(leftovers(place.folder)) == 1
+    place.succeed(*WORKS[name])
+    place.same_as(name)
+    counted("SIGKILL of all processes", f"{CALLED[name]}, before `plan.json` gets its name", SAME)
 
 
 def test_orphans_of_a_killed_run_end_soon(place):

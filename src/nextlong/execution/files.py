@@ -60,6 +60,11 @@ def _remove(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def is_temporary(name: str, of: str) -> bool:
+    """Whether a file of this name is one that :func:`atomic` began for another, and that has not got its name."""
+    return name.startswith(f".{of}.") and name.endswith(TEMPORARY_SUFFIX)
+
+
 def explained(error: OSError, path: Path) -> Exception:
     """The error of writing ``path`` in words for people; one that says nothing about disk or permissions as it is."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -216,13 +221,25 @@ def plain_path(name: object, path: Path) -> str:
     raise NextlongError(f"{path} is damaged or was edited: {name!r} is no path.", _REMAKE)
 
 
-def remove_leftovers(folder: Path, inside: Sequence[str] = ()) -> None:
-    """Remove the temporary files of a run that was killed. The folder's lock must be held.
+@contextmanager
+def without_leftovers(folder: Path, inside: Sequence[str] = ()) -> Iterator[None]:
+    """Around work in a folder whose lock is held: removes temporary files of a run that was killed, and, if the work ends
+    with an error, those of its workers that were stopped.
 
     Args:
         folder: where to look, at any depth.
         inside: folders in it that have a lock of their own, and so may be written to right now.
     """
+    _remove_leftovers(folder, inside)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # the next run removes what is left
+            _remove_leftovers(folder, inside)
+        raise
+
+
+def _remove_leftovers(folder: Path, inside: Sequence[str]) -> None:
     here = on_this_machine(folder)
     for path in here.rglob(f".*{TEMPORARY_SUFFIX}"):
         if path.relative_to(here).parts[0] not in inside:

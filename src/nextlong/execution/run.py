@@ -12,7 +12,7 @@ from typing import Any
 
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.executor import ANY_WORKER, Executor, Needs, OverlappingExecutor
-from nextlong.execution.files import atomic, explained, mapping, read_record, remove_leftovers, write_record
+from nextlong.execution.files import atomic, explained, is_temporary, mapping, read_record, without_leftovers, write_record
 from nextlong.execution.intact import Checksums, require_all_intact, require_intact
 from nextlong.execution.locks import LOCK, Busy, locked
 from nextlong.execution.object_path import is_stored, looked_over
@@ -291,7 +291,7 @@ def claimed(
         if path.exists():
             for change in changes:
                 progress.say(f"changed: {change}")
-        remove_leftovers(folder, inside)
+        stack.enter_context(without_leftovers(folder, inside))
         write_record(path, plan)
         yield
 
@@ -312,7 +312,8 @@ def refuse_foreign(folder: Path, kind: str, inside: Sequence[str] = ()) -> None:
             raise UsageError(f"{folder} holds {these[0]}, not {these[1]}.", "Choose another folder; nothing was touched.")
     elif folder.exists():
         expected = {LOCK, MARK, *inside}
-        entries = {entry.name for entry in folder.iterdir()}
+        # A run that is just beginning, or was killed then, has not named its plan yet.
+        entries = {entry.name for entry in folder.iterdir() if not is_temporary(entry.name, PLAN)}
         # Receipts without a plan are left when a damaged plan was deleted.
         if entries - expected and RECEIPTS not in entries:
             raise UsageError(

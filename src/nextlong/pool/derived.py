@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nextlong.config import config_hash
 from nextlong.errors import NextlongError
-from nextlong.execution.files import explained, remove_leftovers
+from nextlong.execution.files import explained, without_leftovers
 from nextlong.execution.locks import locked
 from nextlong.execution.object_path import remove_folder
 from nextlong.execution.run import Run
@@ -91,7 +91,7 @@ def held(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
             stack.enter_context(locked(folder, wait=True, say=say))
         except OSError as error:
             raise explained(error, folder) from error
-        remove_leftovers(folder)  # of a run that was killed; a dataset's own are not here
+        stack.enter_context(without_leftovers(folder))  # a dataset's own are not here
         yield
 
 
