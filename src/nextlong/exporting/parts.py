@@ -121,7 +121,7 @@ def open_source(
         card["id"],
         config,
         card["counts"]["sequences"],
-        *_files(folder),
+        *_files(folder, card["counts"]["sequences"]),
         session,
         retokenized,
     )
@@ -227,7 +227,7 @@ def _open_pool(folder: Path, card: dict[str, Any]) -> Pool:
     return right_pool(known.absolute(), card["pool"]["id"], folder, "Make the dataset again.")
 
 
-def _files(folder: Path) -> tuple[dict[str, str], frozenset[str]]:
+def _files(folder: Path, sequences: int) -> tuple[dict[str, str], frozenset[str]]:
     """The dataset's sequence files as its receipts name them, and the checksums of those that are not empty."""
     ledger = Ledger(folder)
     found = {
@@ -237,7 +237,11 @@ def _files(folder: Path) -> tuple[dict[str, str], frozenset[str]]:
         for path, entry in receipt.outputs.items()
         if Path(path).parent.name == layout.SEQUENCES
     }
-    if not found:
-        raise NextlongError(f"{folder} has no receipts of its sequences any more.", "Run the command that made it again.")
+    known = sum(rows for _, rows in found.values())
+    if known != sequences:
+        raise NextlongError(
+            f"{folder} has {sequences:,} sequences, and its receipts only tell of {known:,}.",
+            "Some of receipts/ is missing: run the command that made it again.",
+        )
     files = {name: check for name, (check, _) in sorted(found.items())}
     return files, frozenset(check for check, rows in found.values() if rows)
