@@ -119,9 +119,7 @@ def _disk(known: dict[str, Any]) -> str:
         rows.append(
             [f"dataset: `{folder}`", f"{each:,.4f} a token", *(format_bytes(int(each * case.tokens)) for case in CASES)]
         )
-    found = [
-        12 * case.queries(known) * known["neighbours_per_query"] * case.shards if case.shards > 1 else 0 for case in CASES
-    ]
+    found = [12 * case.queries(known) * known["neighbours_per_query"] * case.shards for case in CASES]
     rows.append(
         [
             "dataset: `search`, for a time",

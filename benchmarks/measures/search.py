@@ -22,8 +22,10 @@ from nextlong.index.recall import recall_at_k, without_self
 from nextlong.index.threads import faiss_threads
 from nextlong.index.vectors import Float32s, Ordinals, VectorShards
 
-# What mining asks for most meta-chunks of a 128K sequence (32K: 182), and where recall is measured.
-K, RECALL_AT = 512, 64
+# How many neighbours mining asks for most meta-chunks of a 32K and of a 128K sequence.
+DEPTHS = {182: "32K", 512: "128K"}
+# Of a search for no more than these and the query itself.
+RECALL_AT = 64
 LEAST_RECALL = 0.95
 # The smaller pool is the beginning of the larger one.
 SMALL = 150_000
@@ -42,10 +44,10 @@ OVERLAP_AT, LEAST_OVERLAP = 10, 0.95
 @dataclass(frozen=True)
 class _Searched:
     count: int
-    ivf: float  # seconds of processor time a query, as the exact one's
-    exact: float
+    ivf: dict[int, float]  # depth → seconds of processor time a query, as the exact one's
+    exact: dict[int, float]
     recall: float
-    on: str
+    on: dict[int, str]
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -56,14 +58,18 @@ def measure(bench: Bench) -> list[Figure]:
     figures = []
     for each, least in zip(searched, (LEAST_RATIO_SMALL, LEAST_RATIO_LARGE), strict=True):
         what = f"`ivf` among {each.count:,} chunks"
-        figures.append(Figure(f"{what}: recall@{RECALL_AT}", each.recall, LEAST_RECALL, "at least", "", each.on))
-        figures.append(Figure(f"{what}: speed, exact = 1", each.exact / each.ivf, least, "at least", "×", each.on))
+        on = f"a search for {RECALL_AT + 1}; {each.on[min(DEPTHS)]}"
+        figures.append(Figure(f"{what}: recall@{RECALL_AT}", each.recall, LEAST_RECALL, "at least", "", on))
+        for depth, length in DEPTHS.items():
+            speed = f"{what}: speed, exact = 1, as deep as {length} sequences ask"
+            figures.append(Figure(speed, each.exact[depth] / each.ivf[depth], least, "at least", "×", each.on[depth]))
     first, last = searched
-    growth = f"{last.ivf * 1e6:,.0f} µs among {last.count:,} chunks, {first.ivf * 1e6:,.0f} µs among {first.count:,}"
+    before, after = (each.ivf[max(DEPTHS)] for each in searched)
+    growth = f"{after * 1e6:,.0f} µs among {last.count:,} chunks, {before * 1e6:,.0f} µs among {first.count:,}"
     figures.append(
         Figure(
             "a query in the larger pool, as many times as the pool is larger at most",
-            last.ivf / first.ivf,
+            after / before,
             last.count / first.count,
             "at most",
             "×",
@@ -90,27 +96,31 @@ def _searched(bench: Bench, vectors: VectorShards) -> _Searched:
     own = np.sort(rng.choice(vectors.count, min(QUERIES, vectors.count // 2), replace=False))
     queries = vectors.take(own)
     some = np.arange(0, len(own), max(1, len(own) // EXACT_QUERIES))
-    ways: list[tuple[int, Callable[[], object]]] = [
-        (len(own), lambda: index.search(queries, K)),
-        (len(some), lambda: flat.search(queries[some], K)),
-        (len(some), lambda: _library(queries[some], vectors)),
-    ]
-    # One after the other and again, so that what else the machine does disturbs all alike.
-    seconds = np.array([[_processor_seconds(way) / count for count, way in ways] for _ in range(REPEATS)]).min(axis=0)
-    found, exact = (_without_own(one.search(queries[some], K), own[some]) for one in (index, flat))
-    on = (
-        f"{len(own):,} chunks of the pool at once, {K} neighbours each, {vectors.dimensions} dimensions, one thread: "
-        f"{seconds[0] * 1e6:,.0f} µs a query; exact {seconds[1] * 1e6:,.0f} µs (FAISS {seconds[2] * 1e6:,.0f} µs), "
-        f"{len(some):,} at once; {report.lists:,} lists, at most {report.probes} probed, built in {built:,.0f} s"
-    )
-    return _Searched(vectors.count, seconds[0], seconds[1:].min(), recall_at_k(found, exact), on)
+    exact_seconds, ivf_seconds, on = {}, {}, {}
+    for depth in DEPTHS:
+        ways: list[tuple[int, Callable[[int], object]]] = [
+            (len(own), lambda k: index.search(queries, k)),
+            (len(some), lambda k: flat.search(queries[some], k)),
+            (len(some), lambda k: _library(queries[some], vectors, k)),
+        ]
+        # One after the other and again, so that what else the machine does disturbs all alike.
+        rounds = [[_processor_seconds(way, depth) / count for count, way in ways] for _ in range(REPEATS)]
+        seconds = np.array(rounds).min(axis=0)
+        ivf_seconds[depth], exact_seconds[depth] = seconds[0], seconds[1:].min()
+        on[depth] = (
+            f"{len(own):,} chunks of the pool at once, {depth} neighbours each, {vectors.dimensions} dimensions, a thread: "
+            f"{seconds[0] * 1e6:,.0f} µs a query; exact {seconds[1] * 1e6:,.0f} µs (FAISS {seconds[2] * 1e6:,.0f} µs), "
+            f"{len(some):,} at once; {report.lists:,} lists, at most {report.probes} probed, built in {built:,.0f} s"
+        )
+    found, exact = (_without_own(one.search(queries[some], RECALL_AT + 1), own[some]) for one in (index, flat))
+    return _Searched(vectors.count, ivf_seconds, exact_seconds, recall_at_k(found, exact), on)
 
 
-def _library(queries: Float32s, vectors: VectorShards) -> object:
+def _library(queries: Float32s, vectors: VectorShards, k: int) -> object:
     """FAISS's own exact search, of vectors that are in memory already."""
     whole = _in_memory(vectors)
     with faiss_threads(THREADS):
-        return faiss.knn(queries, whole, K, metric=faiss.METRIC_INNER_PRODUCT)
+        return faiss.knn(queries, whole, k, metric=faiss.METRIC_INNER_PRODUCT)
 
 
 _HELD: dict[tuple[Path, int], Float32s] = {}
@@ -124,9 +134,9 @@ def _in_memory(vectors: VectorShards) -> Float32s:
     return _HELD[key]
 
 
-def _processor_seconds(way: Callable[[], object]) -> float:
+def _processor_seconds(way: Callable[[int], object], k: int) -> float:
     started = time.process_time()
-    way()
+    way(k)
     return time.process_time() - started
 
 

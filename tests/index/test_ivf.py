@@ -340,7 +340,7 @@ def test_auto_is_exact_for_small_pools():
 
 
 def test_lists_grow_with_the_pool_within_bounds():
-    assert [default_lists(count) for count in (1, 79, 4000, 10**6, 10**9)] == [1, 1, 100, 4000, 16384]
+    assert [default_lists(count) for count in (1, 79, 4000, 10**6, 10**9)] == [1, 1, 100, 2000, 16384]
 
 
 def test_recall_counts_ties_and_misses():

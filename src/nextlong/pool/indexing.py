@@ -25,7 +25,7 @@ from nextlong.index.protocol import shard_ranges, shards_for
 from nextlong.index.vectors import VectorShards
 from nextlong.pool import layout
 
-VERSION = 3
+VERSION = 4
 STAGES = ("train", "fill", "index")
 
 # The index's training sample and its recall sample are drawn by this seed: a pool has no other randomness.
