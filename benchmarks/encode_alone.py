@@ -1,8 +1,6 @@
 """Encode all chunks of a pool again, on all cores, and keep nothing: the encoder's own time, for `measures/overhead.py`.
 
-    python benchmarks/encode_alone.py POOL_FOLDER ENCODER nanotoken|tokenizers
-
-`tokenizers` makes the encoder `static` do without the faster ways to tokenise; for other encoders both are the same.
+python benchmarks/encode_alone.py POOL_FOLDER ENCODER
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from functools import cache
 from pathlib import Path
 
 from nextlong.config import EncoderConfig
-from nextlong.embedding import wordpiece
 from nextlong.embedding.protocol import Encoder
 from nextlong.embedding.registry import load_encoder
 from nextlong.execution.arrow import open_arrow
@@ -23,16 +20,14 @@ TEXTS_AT_ONCE = 1024  # as in a pool
 
 
 @cache
-def loaded(name: str, tokenized_by: str) -> Encoder:
+def loaded(name: str) -> Encoder:
     """An encoder that stays in its process from shard to shard."""
-    if tokenized_by == "tokenizers":
-        wordpiece._nanotokenizer = wordpiece._in_parts = lambda tokenizer: None
     return load_encoder(EncoderConfig(name=name))
 
 
-def encode(shard: Path, name: str, tokenized_by: str) -> int:
+def encode(shard: Path, name: str) -> int:
     """Encode a shard; returns how many chunks that were."""
-    encoder = loaded(name, tokenized_by)
+    encoder = loaded(name)
     texts = open_arrow(shard, CHUNK_SCHEMA).column("text")
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         encoder.encode(texts.slice(start, TEXTS_AT_ONCE).to_pylist())
@@ -41,9 +36,9 @@ def encode(shard: Path, name: str, tokenized_by: str) -> int:
 
 def main() -> None:
     """Say how many chunks were encoded."""
-    pool, *which = sys.argv[1:]
+    pool, name = sys.argv[1:]
     shards = sorted((Path(pool) / "chunks").glob("*.arrow"))
-    print(sum(LocalExecutor().map(encode, [(shard, *which) for shard in shards], lambda amount: None)))
+    print(sum(LocalExecutor().map(encode, [(shard, name) for shard in shards], lambda amount: None)))
 
 
 if __name__ == "__main__":

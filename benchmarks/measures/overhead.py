@@ -24,14 +24,11 @@ ENCODE_ALONE = Path(__file__).parent.parent / "encode_alone.py"
 
 def measure(bench: Bench) -> list[Figure]:
     """Processor and wall time of the pool over those of its encoder, the two in turns, the best of each."""
-    figures = _figures(bench, "static", bench.corpus, 1 if bench.smoke else REPEATS, "nanotoken")
-    if not bench.smoke:
-        figures += _figures(bench, "static", bench.corpus, 1, "tokenizers")
-        figures += _figures(bench, "minilm", _slice(bench), 1, "tokenizers")
-    return figures
+    figures = _figures(bench, "static", bench.corpus, 1 if bench.smoke else REPEATS)
+    return figures if bench.smoke else figures + _figures(bench, "minilm", _slice(bench), 1)
 
 
-def _figures(bench: Bench, encoder: str, corpus: Path, repeats: int, tokenized_by: str) -> list[Figure]:
+def _figures(bench: Bench, encoder: str, corpus: Path, repeats: int) -> list[Figure]:
     pool = bench.work / "pool"
     wholes: list[Watched] = []
     alones: list[Watched] = []
@@ -39,13 +36,12 @@ def _figures(bench: Bench, encoder: str, corpus: Path, repeats: int, tokenized_b
         shutil.rmtree(pool, ignore_errors=True)
         options = ["--encoder", encoder, "--index", "flat", "--quiet"]
         wholes.append(watched(nextlong_command("index", str(corpus), "--out", str(pool), *options)))
-        alones.append(watched([sys.executable, str(ENCODE_ALONE), str(pool), encoder, tokenized_by]))
-    by = {("static", "tokenizers"): ", its tokens by `tokenizers`"}.get((encoder, tokenized_by), "")
+        alones.append(watched([sys.executable, str(ENCODE_ALONE), str(pool), encoder]))
     figures = []
     for time, which in (("processor", "processor_seconds"), ("wall", "seconds")):
         whole, alone = (min(getattr(each, which) for each in runs) for runs in (wholes, alones))
         on = f"{Pool(pool).chunks:,} chunks: {whole:.1f} s over {alone:.1f} s"
-        what = f"pool with `{encoder}` over its encoder alone{by}, {time} time"
+        what = f"pool with `{encoder}` over its encoder alone, {time} time"
         figures.append(Figure(what, whole / alone, MOST_OVERHEAD, "at most", "×", on))
     return figures
 
