@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from nextlong.errors import NextlongError
+from nextlong.execution.arrays import save_array
 from nextlong.execution.arrow import open_arrow, write_arrow
 from nextlong.execution.files import atomic, read_json, read_yaml, write_json, write_yaml
 from nextlong.execution.locks import locked
-from nextlong.pool.catalog import save_array
 from nextlong.records import UNIT_SCHEMA
 
 

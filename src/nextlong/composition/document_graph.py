@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from nextlong.config import config_hash
 from nextlong.errors import NextlongError
-from nextlong.execution.arrays import load_array
+from nextlong.execution.arrays import load_array, save_array
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Ledger, Outcome, Task
 from nextlong.index.vectors import VectorShards
-from nextlong.pool.catalog import save_array
 from nextlong.pool.derived import Derived, read_from
 from nextlong.pool.document_vectors import document_vectors, open_document_vectors
 from nextlong.pool.indexing import STAGES

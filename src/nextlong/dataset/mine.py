@@ -15,12 +15,12 @@ from nextlong.composition.registry import make_method
 from nextlong.composition.session import Session
 from nextlong.dataset import layout
 from nextlong.dataset.search import answered
+from nextlong.execution.arrays import save_array
 from nextlong.execution.arrow import open_batches, write_batches
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
 from nextlong.mining.nearest import Parts
 from nextlong.mining.neighbours import Neighbours
-from nextlong.pool.catalog import save_array
 from nextlong.pool.pool import Ordinals
 from nextlong.records import NEIGHBOUR_SCHEMA
 

@@ -42,6 +42,15 @@ def load_array(
     return array
 
 
+def save_array(path: Path, array: npt.NDArray[np.generic]) -> None:
+    """Write an array as ``.npy``, atomically."""
+    whole = np.asarray(array, order="C")
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        # Not np.save: it writes past Python, and reports a full disk as an error without a number.
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(whole))
+        file.write(whole.data)
+
+
 def save_blocks(path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...], blocks: Iterable[npt.NDArray[Any]]) -> None:
     """Write an array as ``.npy``, atomically, block after block along its first axis.
 

@@ -78,8 +78,6 @@ def explained(error: OSError, path: Path) -> Exception:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened there, and its rename is durable without
-        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -15,8 +15,9 @@ import pyarrow as pa
 import xxhash
 
 from nextlong.errors import NextlongError
+from nextlong.execution.arrays import save_array
 from nextlong.execution.arrow import open_arrow, record_batch, utf8, whole_numbers, write_arrow
-from nextlong.execution.files import atomic, mapping, plain_name, read_json, write_json
+from nextlong.execution.files import mapping, plain_name, read_json, write_json
 from nextlong.execution.tasks import Outcome
 from nextlong.pool import layout
 from nextlong.records import DOCUMENT_SCHEMA
@@ -66,15 +67,6 @@ def catalog(folder: Path, shards: list[str]) -> Outcome:
     return Outcome(
         files, len(all_keys), {"documents": len(all_keys), "chunks": int(first_chunk[-1]), "repeated": len(repeated)}
     )
-
-
-def save_array(path: Path, array: npt.NDArray[np.generic]) -> None:
-    """Write an array as ``.npy``, atomically."""
-    whole = np.asarray(array, order="C")
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        # Not np.save: it writes past Python, and reports a full disk as an error without a number.
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(whole))
-        file.write(whole.data)
 
 
 def _repeated_ids(folder: Path, table: list[dict[str, int | str]], keys: npt.NDArray[np.uint64]) -> dict[int, str]:

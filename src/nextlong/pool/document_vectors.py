@@ -11,7 +11,7 @@ import numpy as np
 from nextlong.config import IndexConfig, config_hash
 from nextlong.embedding.vectors import to_unit_float16
 from nextlong.errors import NextlongError
-from nextlong.execution.arrays import load_array
+from nextlong.execution.arrays import load_array, save_array
 from nextlong.execution.files import mapping, read_json, write_json
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Ledger, Outcome, Receipt, Task
@@ -19,7 +19,6 @@ from nextlong.index.choose import open_index
 from nextlong.index.protocol import Index
 from nextlong.index.vectors import VectorShards
 from nextlong.pool import layout
-from nextlong.pool.catalog import save_array
 from nextlong.pool.derived import Derived, read_from
 from nextlong.pool.indexing import Vectors, fill_tasks, index_inputs, measured, train_tasks
 from nextlong.pool.pool import Pool, open_pool

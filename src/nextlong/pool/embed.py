@@ -13,12 +13,12 @@ from nextlong.embedding.protocol import Encoder
 from nextlong.embedding.registry import fit_encoder, load_encoder
 from nextlong.embedding.vectors import to_unit_float16
 from nextlong.errors import NextlongError
+from nextlong.execution.arrays import save_array
 from nextlong.execution.arrow import open_arrow
 from nextlong.execution.files import atomic, checksum
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
 from nextlong.pool import layout
-from nextlong.pool.catalog import save_array
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA
 
 VERSION = 2

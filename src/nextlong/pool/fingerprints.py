@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from nextlong.execution.arrays import save_array
 from nextlong.execution.arrow import open_arrow, utf8
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
 from nextlong.mining.copies import fingerprints_of_utf8
 from nextlong.pool import layout
-from nextlong.pool.catalog import save_array
 from nextlong.records import CHUNK_SCHEMA
 
 VERSION = 3
