@@ -114,8 +114,8 @@ def test_overwrite_redoes_what_depends_on_the_change_in_a_pool(folder, options, 
     [
         (("--format", "jsonl"), {"write"}),
         (("--license", "mit"), set()),
-        (("--range-min", "2"), {"plan", "mine", "compose", "write"}),
-        (("--seed", "5"), {"plan", "mine", "compose", "write"}),
+        (("--range-min", "2"), {"plan", "search", "mine", "compose", "write"}),
+        (("--seed", "5"), {"plan", "search", "mine", "compose", "write"}),
     ],
 )
 def test_overwrite_redoes_what_depends_on_the_change_in_a_dataset(folder, options, redone):

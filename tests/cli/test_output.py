@@ -104,7 +104,13 @@ def test_without_a_terminal_progress_is_plain_lines(tmp_path):
     assert "\x1b" not in result.stdout + result.stderr
     assert "\r" not in result.stdout + result.stderr
     lines = result.stderr.splitlines()
-    assert [line.split()[0] for line in lines if not line.startswith("tokenize")] == ["plan", "mine", "compose", "write"]
+    assert [line.split()[0] for line in lines if not line.startswith("tokenize")] == [
+        "plan",
+        "search",
+        "mine",
+        "compose",
+        "write",
+    ]
     assert all("/s)" in line for line in lines)
 
 
