@@ -138,7 +138,7 @@ def test_what_ends_a_run_politely(place, all_faults, number, code, word, workers
                 continue  # it had just ended
             assert run.code() == code, run.said()
             assert f"{word} Run the same command again to go on: what is finished is kept." in run.said()
-            assert "Traceback" not in run.said()
+            assert "Traceback" not in run.said(), run.said()
             wait_until(lambda group=run.process: not group_members(group), "workers outlive their run")
             place.succeed(*WORKS[name])
             place.same_as(name)

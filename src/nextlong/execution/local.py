@@ -9,9 +9,8 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -97,22 +96,20 @@ class LocalExecutor:
         from loky.process_executor import BrokenProcessPool
 
         threads, reports = str(max(1, default_workers() // workers)), _reports()
-        with _children_without_interrupts():
-            pool = get_reusable_executor(
-                max_workers=workers,
-                timeout=IDLE_SECONDS,
-                env={"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "true"},
-                initializer=_begin_worker,
-                initargs=(reports, os.getpid(), str(Path.cwd())),
-            )
+        pool = get_reusable_executor(
+            max_workers=workers,
+            timeout=IDLE_SECONDS,
+            env={"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "true"},
+            initializer=_begin_worker,
+            initargs=(reports, os.getpid(), str(Path.cwd())),
+        )
         stop = threading.Event()
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         listener = threading.Thread(target=_listen, args=(reports, show, events.put, stop), daemon=True)
         listener.start()
         try:
             mark = held_mark(needs.shared)
-            with _children_without_interrupts():  # workers are started for the first call
-                futures = [pool.submit(_in_run, mark, function, *each) for each in arguments]
+            futures = [pool.submit(_in_run, mark, function, *each) for each in arguments]
             submit = partial(pool.submit, _quietly, mark, function)
             more = [] if following is None else _more(submit, futures, workers, events, following)
             for future in as_completed([*futures, *more]):
@@ -183,20 +180,9 @@ def _reports() -> Any:
     return get_context("loky").Queue()
 
 
-@contextmanager
-def _children_without_interrupts() -> Iterator[None]:
-    """Processes that are started within it never hear of Ctrl-C, which a terminal sends to all: this process ends them.
-
-    Ctrl-C itself arrives when the block has ended.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _begin_worker(reports: Any, parent: int, folder: str) -> None:
+    # A terminal sends Ctrl-C to all processes. The first one ends the others; they would tell of it in tracebacks.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Workers outlive a call; tasks may name relative paths, so other workers serve another working directory.
     os.chdir(folder)
     allow_many_open_files()
