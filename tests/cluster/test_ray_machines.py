@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("ray")
 
-from cluster_calls import placed, slept
+from cluster_calls import placed, slept, wrote
 from machines import wait_until
 
 import nextlong
@@ -73,6 +73,28 @@ def test_what_a_lost_machine_did_is_done_elsewhere(machines, needs, tmp_path):
     finally:
         remover.join()
         machines.remove(staying)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("needs", (TASKS, ACTORS), ids=("tasks", "actors"))
+def test_after_an_error_nothing_works_on_on_any_machine(machines, needs, tmp_path):
+    here, elsewhere = machines.add(), machines.add()
+    executor = connected(machines, 2)
+    paths = [tmp_path / "one", tmp_path / "other"]
+
+    def stop(amount: int) -> None:
+        if all(path.exists() for path in paths):
+            raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            executor.map(wrote, [(path, 60.0) for path in paths], stop, needs)
+        before = [path.read_text() for path in paths]
+        time.sleep(0.5)
+        assert [path.read_text() for path in paths] == before
+    finally:
+        machines.remove(here)
+        machines.remove(elsewhere)
 
 
 @pytest.mark.slow

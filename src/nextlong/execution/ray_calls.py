@@ -17,7 +17,7 @@ from nextlong.errors import NextlongError
 from nextlong.execution import ray_connection
 from nextlong.execution.executor import Needs
 from nextlong.execution.progress import Advance
-from nextlong.execution.ray_worker import Answer, Worker, work
+from nextlong.execution.ray_worker import Answer, Worker, wait_for_ends, work
 from nextlong.execution.run_mark import Mark, content_of, held_mark
 from nextlong.execution.tasks import Task
 
@@ -87,6 +87,7 @@ class Calls:
         self._tries = [0] * len(arguments)
         self._flying: dict[Any, _Flight] = {}  # by Ray's reference to the answer
         self._starting: dict[Any, Any] = {}  # actors by the reference to their being ready
+        self._processes: dict[Any, tuple[str, int]] = {}  # of actors: their node and their process there
         self._idle: list[Any] = []
         self._failed_starts = 0
         self._at_once = executor.at_once(needs)
@@ -137,6 +138,21 @@ class Calls:
             self._ray.kill(actor)
         if flying:
             self._ray.wait(flying, num_returns=len(flying), timeout=_END_SECONDS)
+        self._wait_for_ends(working)
+
+    def _wait_for_ends(self, actors: Sequence[Any]) -> None:
+        """Ray calls an actor dead from when it was told to end, and not from when its process has ended."""
+        by_node: dict[str, list[int]] = {}
+        for node, process in map(self._processes.__getitem__, actors):
+            by_node.setdefault(node, []).append(process)
+        here = by_node.pop(ray_connection.node(), [])
+        elsewhere = [
+            ray_connection.on_node(node, wait_for_ends).remote(processes, _END_SECONDS)
+            for node, processes in by_node.items()
+        ]
+        wait_for_ends(here, _END_SECONDS)
+        if elsewhere:
+            self._ray.wait(elsewhere, num_returns=len(elsewhere), timeout=_END_SECONDS)
 
     def _look(self) -> None:
         """Now and then: how large the cluster is, and how far the calls are."""
@@ -198,7 +214,9 @@ class Calls:
     def _landed(self, reference: Any) -> None:
         if reference in self._starting:
             actor = self._starting.pop(reference)
-            if self._answer(reference, actor, None) is not None:
+            answer = self._answer(reference, actor, None)
+            if answer is not None:
+                self._processes[actor] = pickle.loads(answer[1])  # noqa: S301  (as below)
                 self._failed_starts = 0
                 self._idle.append(actor)
             return

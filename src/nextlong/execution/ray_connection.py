@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -67,9 +68,22 @@ def _reports(connection: str) -> Any:
 
     from nextlong.execution.ray_worker import Reports
 
-    ray = _ray()
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return ray.remote(Reports).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
+    here = NodeAffinitySchedulingStrategy(node(), soft=True)
+    return _ray().remote(Reports).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
+
+
+def node() -> str:
+    """Ray's id of this machine, or of the one that this process is connected to."""
+    here: str = _ray().get_runtime_context().get_node_id()
+    return here
+
+
+def on_node(node: str, function: Callable[..., Any]) -> Any:
+    """A function as Ray's task that waits for no processor of one machine of the cluster; it fails if that is not there."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    return _ray().remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
 
 
 def is_loss(error: Exception) -> bool:

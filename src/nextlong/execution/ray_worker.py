@@ -7,6 +7,7 @@ import pickle
 import platform
 import time
 import traceback
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from nextlong.execution.run_mark import content_of, work_for
 
 # How long a machine may take to see what another one has written: NFS looks anew after 60 seconds at most.
 SEEN_WITHIN_SECONDS = 75.0
+
+# How often to look whether a process has ended.
+_LOOK_SECONDS = 0.01
 
 Answer = tuple[bool, bytes, int]
 
@@ -55,8 +59,8 @@ class Worker:
     """An actor: does calls as :func:`work` does, in a process of its own, which keeps what they load."""
 
     def ready(self, expected: dict[str, Any]) -> Answer:
-        """Whether calls can be done here; answers as :func:`work` does."""
-        return work(expected, -1, _pickled((machine, ())))
+        """Whether calls can be done here; answers as :func:`work` does, with :func:`process`."""
+        return work(expected, -1, _pickled((process, ())))
 
     def work(self, expected: dict[str, Any], number: int, call: bytes) -> Answer:
         """See :func:`work`."""
@@ -98,6 +102,30 @@ class _Told:
 def machine() -> str:
     """This machine's name."""
     return platform.node()
+
+
+def process() -> tuple[str, int]:
+    """Where this process runs: the id of Ray's node, and its own there."""
+    import ray
+
+    return ray.get_runtime_context().get_node_id(), os.getpid()
+
+
+def wait_for_ends(processes: Sequence[int], seconds: float) -> None:
+    """Wait until none of some processes of this machine is there any more, or the time is over."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and any(map(_lives, processes)):
+        time.sleep(_LOOK_SECONDS)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's: one that got the number of a worker that has ended
+        return False
+    return True
 
 
 def _prepare(expected: dict[str, Any]) -> None:
