@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
@@ -19,6 +20,10 @@ from nextlong.public_text import printable, redacted
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 ENDED = 143  # 128 and the number of SIGTERM, as shells count
+
+# How long tidying up may take after SIGTERM: less than the 30 seconds after which Slurm and Kubernetes send SIGKILL.
+END_SECONDS = 25
+_ENDED = "Ended. Run the same command again to go on: what is finished is kept."
 
 _PLAIN_WIDTH = 120
 
@@ -69,9 +74,21 @@ class Ended(KeyboardInterrupt):
 
 
 def end_like_interrupted() -> None:
-    """Let SIGTERM end this process as Ctrl-C does: workers are stopped, and nothing half written is left."""
+    """Let SIGTERM end this process as Ctrl-C does: workers are stopped, and nothing half written is left.
+
+    An exception that comes at any moment can also come while some library holds a lock that it needs to end. Nobody sends
+    SIGTERM twice, so a process that has not ended in good time ends at once: less tidy, and no less safe than SIGKILL.
+    """
+
+    def end_at_once(*_: Any) -> None:
+        with suppress(OSError):  # nobody reads any more
+            os.write(2, f"{_ENDED}\n".encode())
+        os._exit(ENDED)
 
     def end(*_: Any) -> None:
+        if hasattr(signal, "SIGALRM"):  # not on Windows, where nobody sends SIGTERM either
+            signal.signal(signal.SIGALRM, end_at_once)
+            signal.alarm(END_SECONDS)
         raise Ended
 
     signal.signal(signal.SIGTERM, end)
@@ -97,7 +114,7 @@ def errors_for_people() -> Iterator[None]:
         console.print("  Fewer --workers need less. What is finished is kept; run the same command again.")
         raise typer.Exit(FAILED) from error
     except Ended as error:
-        console.print("Ended. Run the same command again to go on: what is finished is kept.")
+        console.print(_ENDED)
         raise typer.Exit(ENDED) from error
     except KeyboardInterrupt as error:
         console.print("Interrupted. Run the same command again to go on: what is finished is kept.")
