@@ -22,16 +22,21 @@ from nextlong.index.recall import recall_at_k, without_self
 from nextlong.index.threads import faiss_threads
 from nextlong.index.vectors import Float32s, Ordinals, VectorShards
 
-# How many neighbours mining asks for most meta-chunks of a 32K and of a 128K sequence.
-DEPTHS = {182: "32K", 512: "128K"}
 # Of a search for no more than these and the query itself.
 RECALL_AT = 64
+# How many neighbours are asked for: for the recall, and by mining for most meta-chunks of a 32K and of a 128K sequence.
+DEPTHS = {
+    RECALL_AT + 1: f"as deep as recall@{RECALL_AT} asks",
+    182: "as deep as 32K sequences ask",
+    512: "as deep as 128K sequences ask",
+}
 LEAST_RECALL = 0.95
 # The smaller pool is the beginning of the larger one.
 SMALL = 150_000
 LEAST_RATIO_SMALL, LEAST_RATIO_LARGE = 5.0, 20.0
-# As many at once as a task of the search has of such a depth; exact search gains nothing from more than these.
-QUERIES, EXACT_QUERIES = 4_096, 2_048
+# As many at once as a task of the search has of a depth where there is much to ask (16,384 root documents together, of some
+# meta-chunks each); exact search gains nothing from more than these.
+QUERIES, EXACT_QUERIES = 16_384, 2_048
 REPEATS = 3
 # Threads that wait for each other spin, which on a busy machine counts as processor time of exact search, most of all.
 THREADS = 1
@@ -58,10 +63,10 @@ def measure(bench: Bench) -> list[Figure]:
     figures = []
     for each, least in zip(searched, (LEAST_RATIO_SMALL, LEAST_RATIO_LARGE), strict=True):
         what = f"`ivf` among {each.count:,} chunks"
-        on = f"a search for {RECALL_AT + 1}; {each.on[min(DEPTHS)]}"
-        figures.append(Figure(f"{what}: recall@{RECALL_AT}", each.recall, LEAST_RECALL, "at least", "", on))
-        for depth, length in DEPTHS.items():
-            speed = f"{what}: speed, exact = 1, as deep as {length} sequences ask"
+        recall = f"{what}: recall@{RECALL_AT}"
+        figures.append(Figure(recall, each.recall, LEAST_RECALL, "at least", "", each.on[RECALL_AT + 1]))
+        for depth, meaning in DEPTHS.items():
+            speed = f"{what}: speed, exact = 1, {meaning}"
             figures.append(Figure(speed, each.exact[depth] / each.ivf[depth], least, "at least", "×", each.on[depth]))
     first, last = searched
     before, after = (each.ivf[max(DEPTHS)] for each in searched)

@@ -44,7 +44,8 @@ WITHOUT = {"bm25": {"mining": {"retrieval": "bm25"}}, "random": {"mining": {"neg
 def _small_batches(monkeypatch):
     """Batches of four roots, of which two are searched for together: sizes that count only where a run is planned."""
     monkeypatch.setattr(layout, "SHARD_TOKENS", 4 * LENGTH)
-    monkeypatch.setattr(search, "_TOGETHER", 8)
+    monkeypatch.setattr(search, "_LEAST_TOGETHER", 8)
+    monkeypatch.setattr(search, "_MOST_TOGETHER", 8)
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,11 @@ from nextlong.records import FOUND_SCHEMA
 VERSION = 1
 
 # Units that a task searches for, in whole batches: a shard is read once for all of them, and each list of an inverted file
-# once for all questions of the same depth, of which 4,096 roots of some meta-chunks each have five or six.
-_TOGETHER = 4096
+# once for all questions of the same depth, of which there are five or six: the more there are, the less one costs. So a task
+# has as many units as leave this number of tasks for each shard, within bounds: fewer than the least make an inverted file
+# slow, and more than the most gain little and lose much when a run is killed.
+_TASKS = 16
+_LEAST_TOGETHER, _MOST_TOGETHER = 1 << 12, 1 << 14
 
 # Neighbours that a task holds before it writes them, of 12 bytes: 192 MiB.
 _MOST_FOUND = 1 << 24
@@ -90,12 +93,13 @@ def _path(session: Session, group: str, shard: int) -> Path:
 
 def _groups(batches: dict[str, list[Unit]]) -> Iterator[list[str]]:
     """Names of batches that follow each other; also of those that are done, so that a run that goes on groups alike."""
+    together = min(max(sum(map(len, batches.values())) // _TASKS, _LEAST_TOGETHER), _MOST_TOGETHER)
     group: list[str] = []
     held = 0
     for batch, units in batches.items():
         group.append(batch)
         held += len(units)
-        if held >= _TOGETHER:
+        if held >= together:
             yield group
             group, held = [], 0
     if group:
