@@ -85,7 +85,7 @@ def test_plan_writes_nothing(tmp_path, made):
     assert all(stage in result.stdout for stage in ("ingest", "embed", "index", "memory", "Nothing was written"))
     result = synthesize(tmp_path / "data", "--plan")
     assert result.exit_code == 0
-    assert all(stage in result.stdout for stage in ("mine", "compose", "write", "Nothing was written"))
+    assert all(stage in result.stdout for stage in ("search", "mine", "compose", "write", "Nothing was written"))
     straight = ("--length", LENGTH, "--tokens", "1M", *POOL_OPTIONS, "--tokenizer", "tokenizer", "--plan")
     assert run_cli("synthesize", "corpus", "--out", tmp_path / "data", *straight).exit_code == 0
     assert list(tmp_path.iterdir()) == []

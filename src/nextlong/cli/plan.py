@@ -23,6 +23,7 @@ from nextlong.config import DatasetConfig, PoolConfig
 from nextlong.corpus import Source, find_sources, read_source
 from nextlong.corpus.source import open_binary
 from nextlong.dataset.layout import sequences_per_shard
+from nextlong.dataset.search import searched_together
 from nextlong.dataset.synthesize import sequences_wanted
 from nextlong.errors import UsageError
 from nextlong.execution.local import default_workers
@@ -49,6 +50,9 @@ _SIGNATURE_BYTES = 128 * 2 + 8
 _ROW_BYTES_PER_TOKEN = 2.0
 _STORED_BYTES_PER_TOKEN = 4
 _CHARACTERS_PER_TOKEN = 4
+# For each chunk of a sequence, the neighbours of 12 bytes that each meta-chunk asks for at first, and those that are kept:
+# some roots need more.
+_ASKED_BYTES, _KEPT_BYTES = 2 * 12, 4 * 12
 # Resident memory of a worker with an encoder from the registry, and of one that searches and composes.
 _ENCODING_WORKER_BYTES = 700 << 20
 _COMPOSING_WORKER_BYTES = 500 << 20
@@ -151,6 +155,7 @@ def print_dataset_plan(
     if len(source) == 1 and is_pool(source[0]):
         pool = Pool(located(source[0]))
         characters, chunks = pool.characters, pool.chunks
+        documents = pool.documents
         eligible = int((np.diff(pool.first_chunk) >= config.composition.min_meta_chunks).sum())
         if config.composition.method == "nextlong" and eligible < sequences:
             raise UsageError(
@@ -159,13 +164,19 @@ def print_dataset_plan(
     else:
         print_pool_plan(source, recipe, sections, workers, console)
         merged = pool_config(base_recipe(recipe), source, sections)
-        characters, _, chunks = _estimate(find_sources(merged.corpus), merged)
-    _print_dataset(config, sequences, characters, chunks, out, workers, console)
+        characters, documents, chunks = _estimate(find_sources(merged.corpus), merged)
+    _print_dataset(config, sequences, (characters, documents, chunks), out, workers, console)
 
 
 def _print_dataset(
-    config: DatasetConfig, sequences: int, characters: int, chunks: int, out: Path, workers: int | None, console: Console
+    config: DatasetConfig,
+    sequences: int,
+    sizes: tuple[int, int, int],
+    out: Path,
+    workers: int | None,
+    console: Console,
 ) -> None:
+    characters, documents, chunks = sizes
     tokens = sequences * config.length
     batches = math.ceil(sequences / sequences_per_shard(config.length))
     uses = tokens / max(1.0, characters / max(1, chunks) / _CHARACTERS_PER_TOKEN)
@@ -176,7 +187,14 @@ def _print_dataset(
     table = _table(f"Plan of {out}: {what}")
     table.add_row("plan", "1", "which documents make which sequences", format_bytes(sequences * 24))
     if method_class(config.composition.method).SEARCHES:
-        table.add_row("mine", f"{batches:,}", f"{sequences:,} root documents", format_bytes(uses * 24))
+        metas = uses * max(1.0, chunks / max(1, documents))
+        shards, roots = shards_for(chunks), f"{sequences:,} root documents"
+        tasks = shards * math.ceil(sequences / searched_together(sequences))
+        if config.mining.retrieval != "bm25" and config.mining.negatives != "random":  # else no index of vectors is asked
+            table.add_row(
+                "search", f"{tasks:,}", roots, f"{format_bytes(shards * metas * _ASKED_BYTES)} until it is composed"
+            )
+        table.add_row("mine", f"{batches:,}", roots, format_bytes(metas * _KEPT_BYTES))
     table.add_row("tokenize", "by shard", f"up to {format_count(distinct)} chunks", f"{format_bytes(stored)} in the pool")
     table.add_row(
         "compose", f"{batches:,}", f"about {uses / max(1, sequences):,.0f} chunks a sequence", format_bytes(uses * 20)

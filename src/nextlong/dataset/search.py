@@ -93,7 +93,7 @@ def _path(session: Session, group: str, shard: int) -> Path:
 
 def _groups(batches: dict[str, list[Unit]]) -> Iterator[list[str]]:
     """Names of batches that follow each other; also of those that are done, so that a run that goes on groups alike."""
-    together = min(max(sum(map(len, batches.values())) // _TASKS, _LEAST_TOGETHER), _MOST_TOGETHER)
+    together = searched_together(sum(map(len, batches.values())))
     group: list[str] = []
     held = 0
     for batch, units in batches.items():
@@ -104,6 +104,11 @@ def _groups(batches: dict[str, list[Unit]]) -> Iterator[list[str]]:
             group, held = [], 0
     if group:
         yield group
+
+
+def searched_together(units: int) -> int:
+    """How many of a dataset's units a task searches for."""
+    return min(max(units // _TASKS, _LEAST_TOGETHER), _MOST_TOGETHER)
 
 
 def search_shard(session: Session, batches: list[list[Unit]], shard: int, path: Path) -> Outcome:
