@@ -1,0 +1,1 @@
+"""Looking at what was made: figures, one sequence, where a text went."""
