@@ -92,7 +92,7 @@ def fold_key(text: str) -> int:
 
 def fold_keys(texts: Sequence[str]) -> Keys:
     """:func:`fold_key` of every text, uint64 of shape ``(n,)``."""
-    return _keys(*_words(_encoded(texts)))
+    return _keys(*hashed_words(_encoded(texts)))
 
 
 def signatures(texts: Sequence[str]) -> Signatures:
@@ -118,7 +118,7 @@ def fingerprints(texts: Sequence[str]) -> tuple[Keys, Signatures]:
 
 def fingerprints_of_utf8(texts: Sequence[Utf8]) -> tuple[Keys, Signatures]:
     """:func:`fingerprints` of texts that are UTF-8 already."""
-    words, amounts = _words(texts)
+    words, amounts = hashed_words(texts)
     result = _least(words, amounts)
     _densify(result)
     return _keys(words, amounts), result
@@ -128,7 +128,7 @@ def _encoded(texts: Sequence[str]) -> list[bytes]:
     return [text.encode("utf-8", "surrogatepass") for text in texts]
 
 
-def _words(texts: Sequence[Utf8]) -> tuple[Keys, Amounts]:
+def hashed_words(texts: Sequence[Utf8]) -> tuple[Keys, Amounts]:
     """The 64-bit hashes of all words, and how many words each text has."""
     content = b" ".join([*texts, _PADDING])
     hashes: list[Keys] = []
@@ -175,7 +175,7 @@ def _add_other_spaces(space: npt.NDArray[np.bool_], content: bytes, codes: npt.N
 
 def _hashes(content: bytes, eights: Keys, starts: Amounts, sizes: Amounts) -> Keys:
     """The hash of each word, from eight of its bytes after the other."""
-    result = _mixed(sizes.astype(np.uint64) ^ (eights[starts] & _LOWEST.take(sizes, mode="clip")))
+    result = mixed(sizes.astype(np.uint64) ^ (eights[starts] & _LOWEST.take(sizes, mode="clip")))
     rows = np.flatnonzero(sizes > 8)
     places, left, hashes = starts[rows], sizes[rows], result[rows]
     long = np.flatnonzero(left > _LONGEST_WORD)
@@ -184,7 +184,7 @@ def _hashes(content: bytes, eights: Keys, starts: Amounts, sizes: Amounts) -> Ke
     going = np.flatnonzero(left <= _LONGEST_WORD)
     while len(going):
         rows, places, left, hashes = rows[going], places[going] + 8, left[going] - 8, hashes[going]
-        hashes = _mixed(hashes ^ (eights[places] & _LOWEST.take(left, mode="clip")))
+        hashes = mixed(hashes ^ (eights[places] & _LOWEST.take(left, mode="clip")))
         result[rows] = hashes
         going = np.flatnonzero(left > 8)
     return result
@@ -197,7 +197,7 @@ def _keys(words: Keys, amounts: Amounts) -> Keys:
     np.cumsum(words * powers[: len(words)], out=sums[1:])
     ends = np.cumsum(amounts)
     starts = ends - amounts
-    return _mixed((sums[ends] - sums[starts]) * inverses[starts])
+    return mixed((sums[ends] - sums[starts]) * inverses[starts])
 
 
 def _powers(most: int) -> tuple[Keys, Keys]:
@@ -232,15 +232,15 @@ def _least(hashes: Keys, amounts: Amounts) -> Signatures:
     for row in np.flatnonzero(short & (amounts > 0)).tolist():
         start, amount = starts[row], amounts[row]
         sums[start] = (words[start : start + amount] * _WORD_FACTORS[:amount]).sum(dtype=np.uint64)
-    mixed = _mixed(sums)
-    places = (mixed >> _PLACE_SHIFT).astype(np.int64)
+    numbers = mixed(sums)
+    places = (numbers >> _PLACE_SHIFT).astype(np.int64)
     places += np.repeat(np.arange(0, len(amounts) * PERMUTATIONS, PERMUTATIONS), amounts)
     nowhere = len(amounts) * PERMUTATIONS
     for back in range(1, SHINGLE_WORDS):
         # The last words of a long text, and all but the first of a short one.
         places[ends[(amounts > back) | ~short] - back] = nowhere
     least = np.full(nowhere + 1, _EMPTY, dtype=np.uint32)
-    np.minimum.at(least, places, mixed.astype(np.uint32))
+    np.minimum.at(least, places, numbers.astype(np.uint32))
     return least[:-1].reshape(len(amounts), PERMUTATIONS)
 
 
@@ -259,7 +259,7 @@ def _densify(signatures: Signatures) -> None:
         open_ = open_[found == _EMPTY]
 
 
-def _mixed(values: Keys) -> Keys:
+def mixed(values: Keys) -> Keys:
     """Well mixed 64-bit numbers (the finalizer of MurmurHash3)."""
     values = (values ^ (values >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
     values = (values ^ (values >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
