@@ -116,6 +116,32 @@ def test_all_short_texts(name):
 
 
 @pytest.mark.parametrize("name", CUT)
+def test_a_cut_between_two_texts_is_one_whatever_stands_around_them(name):
+    one, cut = tokenizer(name), 0
+    for before, first, second in product(KINDS, repeat=3):
+        if one.cut_between(before, first + second):
+            cut += 1
+            for left, right in product(AROUND_WHITE, repeat=2):
+                whole = one.encode_whole(left + before + first + second + right)
+                parts = one.encode_whole(left + before), one.encode_whole(first + second + right)
+                np.testing.assert_array_equal(whole, np.concatenate(parts))
+                starts = one.encode_words(left + before + first + second + right)[2]
+                assert starts[len(parts[0])] or not len(parts[1])
+    assert cut > 100
+
+
+@pytest.mark.parametrize("name", ["llama2", "unigram", "superwords"])
+def test_there_is_no_cut_between_texts_of_which_nothing_is_known(name):
+    assert not zoo.tokenizer(name).cut_between("a", " b")
+
+
+def test_there_is_no_cut_between_texts_with_an_added_token():
+    assert tokenizer("nfc").cut_between("<tool", " a")
+    assert not tokenizer("nfc").cut_between("<tool> b", " a")
+    assert not tokenizer("nfc").cut_between("b", " <tool>")
+
+
+@pytest.mark.parametrize("name", CUT)
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(

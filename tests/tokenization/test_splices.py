@@ -6,8 +6,10 @@ import tokenizers_zoo as zoo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_joins import SEPARATORS, chunk, joiner
+from tokenizers import AddedToken, Tokenizer
 
 from nextlong.tokenization import joins
+from nextlong.tokenization.huggingface import HuggingFaceTokenizer
 from nextlong.tokenization.joins import Joiner
 from nextlong.tokenization.seams import EDGE
 from nextlong.tokenization.splices import Texts, spliced
@@ -72,6 +74,27 @@ def test_white_space_on_both_sides_of_a_join_needs_no_whole_text(name):
     whole, edges = assert_spliced_exactly(joiner(name), texts)
     assert not whole
     assert edges >= {2, 3}
+
+
+@pytest.mark.parametrize("name", ["gpt2", "digits", "llama3", "nfc", "tiktoken", "tiktoken-o200k"])
+def test_the_words_beside_a_seam_do_not_change_it(name):
+    seams = joiner(name).seams
+    for after, before in (("  \n", "    "), (".\t", "\n  "), (");\n\n", "\n\t")):
+        seam = seams.between(f"one two{after}", f"{before}three four")
+        assert seam is not None
+        assert seams.between(f"FIVE{after}", f"{before}Six") is seam
+        assert seams.between(f"été{after}", f"{before}éa") is not None
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    texts=st.lists(st.tuples(st.sampled_from(["a", "b", "ab"]), EDGES, st.sampled_from(["a", "c"])), min_size=2, max_size=4)
+)
+def test_seams_are_exact_where_an_added_token_takes_a_plain_word(texts):
+    library = Tokenizer.from_str(zoo.content("llama3"))
+    library.add_tokens([AddedToken(text, normalized=False) for text in ("a \n", "b\n", "\n  a", "\n c", "a\n\n")])
+    join = Joiner(HuggingFaceTokenizer(library.to_str(), "added"), "\n\n")
+    assert_spliced_exactly(join, ["x " + "".join(text)[::-1] + "".join(text) + " y" + text[1] for text in texts])
 
 
 def test_chunks_without_a_word_of_letters_are_encoded_whole():

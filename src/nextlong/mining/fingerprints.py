@@ -83,36 +83,46 @@ class Fingerprints:
 
     def _judged(self, parts: list[Rows], others: list[Rows]) -> list[Flags]:
         """:meth:`copies` of few rows each."""
-        # A table for each part, one behind the other: a line for each row, a column for each of the others and of the rows.
-        sizes, before = np.array([len(part) for part in parts]), np.array([len(other) for other in others])
-        against = np.concatenate([one for pair in zip(others, parts, strict=True) for one in pair])
-        rows, widths = np.concatenate(parts), sizes + before
-        width = widths.repeat(sizes)
-        ends = width.cumsum()
-        places = self._near(rows, sizes.tolist(), against, widths.tolist())
-        row = np.arange(len(rows)).repeat(np.diff(places.searchsorted(ends), prepend=0))
-        # Of each line, where its part begins: among the rows, and in the second half of the columns.
-        first = (sizes.cumsum() - sizes).repeat(sizes)
-        column = places - (ends - width + before.repeat(sizes))[row] + first[row]
-        present = column < first[row]
+        rows = np.concatenate(parts)
         result = np.zeros(len(rows), dtype=bool)
-        copy, original = (
-            row[present],
-            column[present] + (widths.cumsum() - sizes).repeat(sizes)[row[present]] - first[row[present]],
-        )
-        result[copy[self._equal(rows[copy], against[original])]] = True
-        maybe = (~present & (column < row)).nonzero()[0]
-        copy, original = row[maybe], column[maybe]
-        open_ = ~(result[copy] | result[original])
-        copy, original = copy[open_], original[open_]
-        equal = self._equal(rows[copy], rows[original])
+        result[self._copies(parts, others)[0]] = True
+        # Those that are left may be copies of each other: of one before them that is no copy itself.
+        stops = list(accumulate(map(len, parts)))
+        left = (~result).nonzero()[0]
+        borders = left.searchsorted(stops).tolist()
+        kept = rows.take(left)
+        open_ = [kept[start:stop] for start, stop in zip([0, *borders], borders, strict=False)]
         copies: set[int] = set()
-        for one, other in zip(copy[equal].tolist(), original[equal].tolist(), strict=True):
+        for one, other in zip(*(places.tolist() for places in self._copies(open_, open_, before=True)), strict=True):
             if other not in copies:
                 copies.add(one)
-        result[list(copies)] = True
-        stops = sizes.cumsum().tolist()
+        result[left[list(copies)]] = True
         return [result[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+
+    def _copies(self, parts: list[Rows], others: list[Rows], before: bool = False) -> tuple[Rows, Rows]:
+        """Pairs of copies of a row and one of its others, as places in all parts and in all others, by the first.
+
+        Args:
+            parts, others: as there.
+            before: only pairs of which the second place is lower than the first.
+        """
+        sizes, widths = [len(part) for part in parts], [len(other) for other in others]
+        rows, against = np.concatenate(parts), np.concatenate(others)
+        # A table for each part, one behind the other: a line for each row, a column for each of the others.
+        places = self._near(rows, sizes, against, widths)
+        width = np.array(widths)
+        ends = width.repeat(sizes).cumsum()
+        amounts = places.searchsorted(ends)
+        amounts[1:] -= amounts[:-1].copy()
+        # From a place in the tables to one among all others: where the others of a line's part begin, less where it does.
+        shift = (width.cumsum() - width).repeat(sizes) + width.repeat(sizes) - ends
+        line, column = np.arange(len(rows)).repeat(amounts), shift.repeat(amounts)
+        column += places
+        if before:
+            lower = (column < line).nonzero()[0]
+            line, column = line.take(lower), column.take(lower)
+        equal = self._equal(rows.take(line), against.take(column)).nonzero()[0]
+        return line.take(equal), column.take(equal)
 
     def _near(self, rows: Rows, sizes: list[int], others: Rows, widths: list[int]) -> Rows:
         """Pairs that may be copies, as places in tables of so many rows times so many others, one behind the other."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from operator import ne
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +101,16 @@ class HuggingFaceTokenizer:
 
     def word_starts(self, text: str) -> npt.NDArray[np.bool_]:
         """For each token of a text whether a word begins with it."""
-        return _word_starts(self._encoder.encode(text, add_special_tokens=False))
+        return np.array(_word_starts(self._encoder.encode(text, add_special_tokens=False)), dtype=np.bool_)
 
-    def encode_words(self, text: str) -> tuple[Tokens, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    def encode_words(self, text: str) -> tuple[list[int], list[int], list[bool]]:
         """Tokens, ends and word starts of a text, of one encoding."""
         encoded = self._encoder.encode(text, add_special_tokens=False)
-        return np.array(encoded.ids, dtype=np.int32), _ends(encoded), _word_starts(encoded)
+        return encoded.ids, [end for _, end in encoded.offsets], _word_starts(encoded)
+
+    def cut_between(self, before: str, after: str) -> bool:
+        """Whether texts can be cut here, whatever stands around."""
+        return self._segments is not None and self._segments.cut_between(before, after)
 
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> str:
         """The text of tokens; special tokens appear as they are written."""
@@ -126,9 +131,9 @@ def _ends(encoded: Encoding) -> npt.NDArray[np.int64]:
     return np.array(encoded.offsets, dtype=np.int64).reshape(-1, 2)[:, 1]
 
 
-def _word_starts(encoded: Encoding) -> npt.NDArray[np.bool_]:
+def _word_starts(encoded: Encoding) -> list[bool]:
     words = encoded.word_ids
-    return np.array([i == 0 or word != words[i - 1] for i, word in enumerate(words)], dtype=np.bool_)
+    return [True, *map(ne, words[1:], words)][: len(words)]
 
 
 def load_from_folder(folder: Path, name: str, file: str = TOKENIZER_FILE) -> HuggingFaceTokenizer:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,10 @@ EDGE = _LETTERS + _OTHERS + 1
 _TAIL = re.compile(rf".*(?<![^\W\d_])([^\W\d_]{{1,{_LETTERS}}})([\W\d_]{{0,{_OTHERS}}})\Z", re.DOTALL)
 # Letters behind these cannot change where the word of the first one begins.
 _HEAD = re.compile(rf"([\W\d_]{{0,{_OTHERS}}})([^\W\d_]{{1,16}})")
+
+# What decides about a join: the last letters of the first chunk and what stands behind them, what stands before the first
+# letters of the second chunk, and these.
+_Joint = tuple[str, str, str, str]
 
 # Windows and seams that are kept for later joins; a seam is some 500 bytes.
 _MOST_KEPT = 1 << 15
@@ -57,8 +62,8 @@ class Seam:
 class _Window:
     """The edge of a chunk, encoded beside a plain chunk: tokens that stay, and tokens that a seam may change."""
 
-    stay: Tokens
-    change: Tokens
+    stay: list[int]
+    change: list[int]
 
 
 class Seams:
@@ -72,10 +77,10 @@ class Seams:
             separator: the text between two chunks.
             neutral: two plain chunks with the separator between them.
         """
-        self._tokenizer, self._separator, self._neutral = tokenizer, separator, neutral
-        self._tails: dict[str, _Window | None] = {}
-        self._heads: dict[str, _Window | None] = {}
-        self._seams: dict[tuple[str, str], Seam | None] = {}
+        self._tokenizer, self._separator, self._neutral = tokenizer, separator, neutral.tolist()
+        self._tails: dict[tuple[str, str], _Window | None] = {}
+        self._heads: dict[tuple[str, str], _Window | None] = {}
+        self._seams: dict[_Joint, Seam | None] = {}
 
     def between(self, end: str, beginning: str) -> Seam | None:
         """The seam of two chunks, the second one carrying, neither opaque; None where they must be encoded whole.
@@ -87,52 +92,85 @@ class Seams:
         tail, head = _TAIL.match(end), _HEAD.match(beginning)
         if tail is None or head is None or not (_letters(tail[1]) and _letters(head[2])):
             return None
-        key = tail[1] + tail[2], head[0]
-        if key not in self._seams:
+        joint = tail[1], tail[2], head[1], head[2]
+        if joint not in self._seams:
             for kept in (self._seams, self._tails, self._heads):
                 if len(kept) > _MOST_KEPT:
                     kept.clear()
-            self._seams[key] = self._found(*key, len(tail[1]), len(head[1]))
-        return self._seams[key]
+            plain = self._plain(joint)
+            if plain not in self._seams:
+                self._seams[plain] = self._found(plain)
+            self._seams[joint] = self._seams[plain]
+        return self._seams[joint]
 
-    def _found(self, end: str, beginning: str, letters: int, others: int) -> Seam | None:
-        if end not in self._tails:
-            self._tails[end] = self._tail(end, letters)
-        if beginning not in self._heads:
-            self._heads[beginning] = self._head(beginning, others)
-        tail, head = self._tails[end], self._heads[beginning]
+    def _plain(self, joint: _Joint) -> _Joint:
+        """A joint with the same seam, but with plain words where it is certain that the seam does not depend on them.
+
+        It does not where a text can be cut between the word and the rest of the joint.
+        """
+        last, after, before, first = joint
+        cut = self._tokenizer.cut_between
+        rest = after + self._separator + before + first
+        if cut(last, rest) and cut(PROBE, rest):
+            last = PROBE
+        left = last + after + self._separator + before
+        # White space may begin the word behind it, whatever letter comes next.
+        for place in (len(left), len(left) - 1) if before[-1:].isspace() else (len(left),):
+            if cut(left[:place], left[place:] + first) and cut(left[:place], left[place:] + PROBE):
+                return last, after, before, PROBE
+        return last, after, before, first
+
+    def _found(self, joint: _Joint) -> Seam | None:
+        last, after, before, first = joint
+        if (last, after) not in self._tails:
+            self._tails[last, after] = self._tail(last, after)
+        if (before, first) not in self._heads:
+            self._heads[before, first] = self._head(before, first)
+        tail, head = self._tails[last, after], self._heads[before, first]
         if tail is None or head is None:
             return None
-        tokens, ends, starts = self._tokenizer.encode_words(end + self._separator + beginning)
-        first, last = len(tail.stay), len(tokens) - len(head.stay)
-        if first > last or not (starts[first] and starts[last]):
+        end = last + after + self._separator
+        tokens, ends, starts = self._tokenizer.encode_words(end + before + first)
+        begin, stop = len(tail.stay), len(tokens) - len(head.stay)
+        if begin > stop or not (starts[begin] and starts[stop]):
             return None
-        if not (np.array_equal(tokens[:first], tail.stay) and np.array_equal(tokens[last:], head.stay)):
+        if tokens[:begin] != tail.stay or tokens[stop:] != head.stay:
             return None
-        border = len(end) + len(self._separator)
-        own = int(np.searchsorted(np.maximum.accumulate(ends[first:]), border, side="right"))
-        if own > last - first:
+        own = _first_over(len(end), ends[begin:])
+        if own > stop - begin:
             return None
-        lost = tail.change.tobytes(), head.change.tobytes()
-        return Seam(len(tail.change), tokens[first:last], len(head.change), own, lost)
+        lost = _array(tail.change).tobytes(), _array(head.change).tobytes()
+        return Seam(len(tail.change), _array(tokens[begin:stop]), len(head.change), own, lost)
 
-    def _tail(self, end: str, letters: int) -> _Window | None:
+    def _tail(self, letters: str, after: str) -> _Window | None:
         """Up to the first word that begins behind the letters: whatever stood before them, a word begins there."""
-        tokens, ends, starts = self._tokenizer.encode_words(end + self._separator + PROBE)
-        behind = np.flatnonzero(starts[1:] & (np.maximum.accumulate(ends)[:-1] >= letters)) + 1
-        if not len(behind) or tokens[-1] != self._neutral[-1]:
+        tokens, ends, starts = self._tokenizer.encode_words(letters + after + self._separator + PROBE)
+        behind = _first_over(len(letters) - 1, ends) + 1
+        while behind < len(tokens) and not starts[behind]:
+            behind += 1
+        if behind >= len(tokens) or tokens[-1] != self._neutral[-1]:
             return None
-        return _Window(tokens[: behind[0]], tokens[behind[0] : -1])
+        return _Window(tokens[:behind], tokens[behind:-1])
 
-    def _head(self, beginning: str, others: int) -> _Window | None:
+    def _head(self, before: str, letters: str) -> _Window | None:
         """From the word of the first letter on."""
-        left = PROBE + self._separator
-        tokens, ends, starts = self._tokenizer.encode_words(left + beginning)
-        letter = int(np.searchsorted(np.maximum.accumulate(ends), len(left) + others, side="right"))
-        words = np.flatnonzero(starts[: letter + 1])
-        if letter >= len(tokens) or len(words) < 2 or tokens[0] != self._neutral[0]:
+        left = PROBE + self._separator + before
+        tokens, ends, starts = self._tokenizer.encode_words(left + letters)
+        word = _first_over(len(left), ends)
+        if word == len(tokens) or tokens[0] != self._neutral[0]:
             return None
-        return _Window(tokens[words[-1] :], tokens[1 : words[-1]])
+        while word and not starts[word]:
+            word -= 1
+        return _Window(tokens[word:], tokens[1:word]) if word else None
+
+
+def _first_over(border: int, ends: Sequence[int]) -> int:
+    """The first token of those that end so, in order, that ends behind a place in the text; or how many they are."""
+    return next((token for token, end in enumerate(ends) if end > border), len(ends))
+
+
+def _array(tokens: Sequence[int]) -> Tokens:
+    return np.array(tokens, dtype=np.int32)
 
 
 def _letters(text: str) -> bool:

@@ -94,6 +94,16 @@ class SegmentEncoder:
             self._group = min(2 * self._group, _GROUP)
         return [result for result in results if result is not None]
 
+    def cut_between(self, before: str, after: str) -> bool:
+        """Whether three characters say that there is a cut between two texts, whatever stands around them."""
+        edge = before[-1:] + after[:2]
+        if len(edge) < 3 or not edge.isascii():
+            return False
+        p, c, n = edge.encode()
+        kind = self._kind_list
+        cut = self._is_cut[kind[p] << 8 | kind[c] << 4 | kind[n]]
+        return bool(cut) and not self._stays_whole(before + after)
+
     def _stays_whole(self, text: str) -> bool:
         if len(text) > _LONGEST_TEXT:
             return True

@@ -80,9 +80,14 @@ class TiktokenTokenizer:
         words = np.cumsum([0, *(len(word.encode()) for word in regex.findall(self._encoding._pat_str, text))])
         return np.isin(begins, words)
 
-    def encode_words(self, text: str) -> tuple[Tokens, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    def encode_words(self, text: str) -> tuple[list[int], list[int], list[bool]]:
         """Tokens, ends and word starts of a text."""
-        return *self.encode_with_ends(text), self.word_starts(text)
+        tokens, ends = self.encode_with_ends(text)
+        return tokens.tolist(), ends.tolist(), self.word_starts(text).tolist()
+
+    def cut_between(self, before: str, after: str) -> bool:
+        """Whether texts can be cut here, whatever stands around."""
+        return self._segments is not None and self._segments.cut_between(before, after)
 
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> str:
         """The text of tokens; bytes that are no character become U+FFFD."""

@@ -85,8 +85,18 @@ class Tokenizer(Protocol):
         """For each token of a text whether a word begins with it; tokens of different words are decided apart."""
         ...
 
-    def encode_words(self, text: str) -> tuple[Tokens, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """What :meth:`encode_with_ends` and :meth:`word_starts` give, of one encoding: tokens, ends, word starts."""
+    def encode_words(self, text: str) -> tuple[list[int], list[int], list[bool]]:
+        """What :meth:`encode_with_ends` and :meth:`word_starts` give, of one encoding: tokens, ends, word starts.
+
+        As lists, which are quicker where a text has few tokens.
+        """
+        ...
+
+    def cut_between(self, before: str, after: str) -> bool:
+        """Whether any text ``x + before + after + y`` has the tokens of ``x + before`` and then those of ``after + y``.
+
+        A word begins there. False where it is not known for certain, or where an added token is in ``before + after``.
+        """
         ...
 
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int]) -> str:
