@@ -233,6 +233,20 @@ class Pool:
             ids = pc.if_else(pa.array(is_again), names.take(pa.array(places)), ids)
         return ids
 
+    def source_column(self, documents: Ordinals) -> pa.StringArray:
+        """The file of the corpus that each document comes from, in the order asked for.
+
+        Raises:
+            NextlongError: a name is no UTF-8, so a file is damaged.
+        """
+        columns, order = [pa.array([], type=pa.string())], [np.empty(0, dtype=np.int64)]
+        for shard, places in _grouped(np.searchsorted(self._document_ends, documents, side="right"), len(self.shards)):
+            first = int(self._document_ends[shard - 1]) if shard else 0
+            column = self._document_batch(shard).column("source").take(pa.array(documents[places] - first))
+            columns.append(sound_strings(column, self.folder / layout.DOCUMENTS / f"{self.shards[shard]}.arrow"))
+            order.append(places)
+        return pa.concat_arrays(columns).take(pa.array(np.argsort(np.concatenate(order), kind="stable")))
+
     @cached_property
     def _repeated(self) -> tuple[Ordinals, pa.StringArray]:
         """Documents that have another id than their text gives, in order, and these ids."""
