@@ -12,10 +12,9 @@ count in either row. What is too long for the model loses the candidate's beginn
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,8 @@ import xxhash
 from pydantic import Field
 
 from nextlong.config import Part
-from nextlong.errors import NextlongError, UsageError
-from nextlong.tokenization.tokenizer import load_tokenizer
+from nextlong.errors import NextlongError
+from nextlong.mining.language_model import LanguageModel, require_wanted, wanted_only
 
 # Goes into the fingerprint; raise it when a score changes.
 _VERSION = 1
@@ -36,12 +35,6 @@ _DEFAULT_WINDOW = 8192
 # What decides about a model: weights, configuration and tokenizer, a model's own code.
 _CONTENT = (".safetensors", ".json", ".py")
 _READ_BYTES = 1 << 22
-
-# A name on the Hugging Face hub: `name` or `owner/name`.
-_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-
-# transformers renamed the argument `torch_dtype` to `dtype` in this version.
-_DTYPE_RENAMED = (4, 56)
 
 
 class CausalLMSettings(Part):
@@ -85,22 +78,18 @@ class CausalLMScorer:
             NextlongError: torch or transformers is not installed, or weights or tokenizer are missing or do not fit.
         """
         self._settings = settings or CausalLMSettings()
-        self._name = model
-        _require_packages()
-        folder = _folder_of(model)
-        self._tokenizer = load_tokenizer(str(folder))
-        self._model, self._head = _load_model(folder, model, self._settings)
-        rows = int(self._model.get_input_embeddings().weight.shape[0])
-        if self._tokenizer.vocabulary_size > rows:
-            raise NextlongError(
-                f"The tokenizer of {model} has {self._tokenizer.vocabulary_size} tokens, its model knows {rows}.",
-                "They do not belong together: give a folder with the model's own tokenizer.",
-            )
-        self.window = _window(self._model.config, model, self._settings.window)
-        bos = self._tokenizer.bos_id
-        self._start = [] if bos is None else [bos]
+        loaded = LanguageModel(
+            model,
+            "The scorer `causal-lm`",
+            dtype=self._settings.dtype,
+            device=self._settings.device,
+            trust_remote_code=self._settings.trust_remote_code,
+        )
+        self._name, self._tokenizer, self._model, self._head = model, loaded.tokenizer, loaded.model, loaded.head
+        self.window = loaded.window(self._settings.window, _DEFAULT_WINDOW)
+        self._start = loaded.start
         described = self._settings.model_dump(exclude={"device"}) | {"window": self.window}
-        digest = xxhash.xxh3_64_hexdigest(f"{_content_of(folder)} {sorted(described.items())}".encode())
+        digest = xxhash.xxh3_64_hexdigest(f"{_content_of(loaded.folder)} {sorted(described.items())}".encode())
         self.fingerprint = f"causal-lm-{_VERSION}-{digest}"
 
     def score(self, meta_chunk: str, candidates: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -147,20 +136,10 @@ class CausalLMScorer:
         places = starts[:, None] + torch.arange(len(targets), device=device)
         expected = torch.tensor(targets, device=device)
 
-        def wanted_only(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (torch.take_along_dim(inputs[0], places[:, :, None], dim=1), *inputs[1:])
-
-        # Not transformers' `logits_to_keep`: that takes the same places of every row, not every model has it, and older
-        # versions know it by another name. What a model does to its scores afterwards (scaling, capping) still happens.
-        handle = self._head.register_forward_pre_hook(wanted_only)
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), wanted_only(self._head, places):
                 logits = self._model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-                if logits.shape[:2] != places.shape:
-                    raise NextlongError(
-                        f"The model {self._name} does not call its output layer in the usual way.",
-                        "Take another model: this scorer needs the scores of chosen tokens only.",
-                    )
+                require_wanted(logits, places, self._name)
                 # One row at a time: in float32 all of them would double the memory.
                 losses = [torch.nn.functional.cross_entropy(row.float(), expected, reduction="none") for row in logits]
                 return [float(loss.double().mean()) for loss in losses]
@@ -169,86 +148,6 @@ class CausalLMScorer:
                 f"The device has too little memory for {len(rows)} rows of {longest} tokens.",
                 "Set a smaller `batch_size` or `window`, or `dtype` to bfloat16.",
             ) from error
-        finally:
-            handle.remove()
-
-
-def _require_packages() -> None:
-    try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise NextlongError(
-            "The scorer `causal-lm` needs torch and transformers.", "pip install 'nextlong[train]'"
-        ) from error
-
-
-def _folder_of(model: str) -> Path:
-    """The folder of a model, downloaded when its name is none on this machine."""
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return folder
-    if not _HUB_NAME.fullmatch(model):
-        raise UsageError(f"There is no model folder {model}.", "Give a folder, or a Hugging Face name like `owner/model`.")
-    from huggingface_hub import snapshot_download
-
-    # Weights come as safetensors nearly always; many repositories have them a second time in older formats, as pickles.
-    content = ["*.safetensors", "*.json", "*.py"]
-    other_copies = ["*/*", "consolidated*"]
-    try:
-        folder = Path(snapshot_download(model, allow_patterns=content, ignore_patterns=other_copies))
-    except Exception as error:  # the hub's client raises errors of several libraries, none with a common base
-        first_line = str(error).strip().split("\n")[0] or type(error).__name__
-        raise NextlongError(
-            f"There is no folder {model}, and the model cannot be downloaded from the Hugging Face hub: {first_line}",
-            "Check the spelling and the network. Without a network give the path of a folder; for a gated model run "
-            "`hf auth login` first.",
-        ) from error
-    return folder
-
-
-def _load_model(folder: Path, name: str, settings: CausalLMSettings) -> tuple[Any, Any]:
-    """The model, ready to compute with, and its output layer."""
-    import torch
-    import transformers
-
-    version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-    dtype = {"dtype" if version >= _DTYPE_RENAMED else "torch_dtype": getattr(torch, settings.dtype)}
-    device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        model, loading = transformers.AutoModelForCausalLM.from_pretrained(
-            str(folder),
-            output_loading_info=True,
-            trust_remote_code=settings.trust_remote_code,
-            use_safetensors=True,  # the other formats are pickles, which may run code
-            **dtype,
-        )
-        model = model.to(device).eval()
-    except Exception as error:  # every model's own code runs here
-        raise NextlongError(
-            f"Cannot load the model {name}: {error}",
-            "Give a folder that transformers' `save_pretrained` wrote, with config.json and weights as safetensors; check "
-            "`device`, and whether the model needs `trust_remote_code`.",
-        ) from error
-    # transformers gives random values to weights that it does not find, and only warns.
-    absent = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in loading.get(kind, ()))
-    if absent:
-        raise NextlongError(
-            f"The model {name} lacks weights: {', '.join(absent[:3])}{' …' if len(absent) > 3 else ''}.",
-            "Check that the download is complete and that it is a causal language model.",
-        )
-    head = model.get_output_embeddings()
-    if head is None:
-        raise NextlongError(f"The model {name} has no output layer.", "Give a causal language model.")
-    return model, head
-
-
-def _window(config: Any, name: str, wanted: int | None) -> int:
-    """The most tokens of a row."""
-    longest = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if wanted is not None and longest is not None and wanted > longest:
-        raise UsageError(f"The model {name} reads {longest} tokens, fewer than the window of {wanted}.", "Set less.")
-    return wanted or min(longest or _DEFAULT_WINDOW, _DEFAULT_WINDOW)
 
 
 def _content_of(folder: Path) -> str:
