@@ -15,6 +15,7 @@ from nextlong.cli.terminal import FAILED, console, name, say
 from nextlong.cli.verify import print_report
 from nextlong.corpus import demo_documents
 from nextlong.execution.object_path import located
+from nextlong.inspection.opened import Dataset
 from nextlong.tokenization.train import train_byte_level_bpe
 
 # Small enough to train in seconds on the demo corpus, large enough for about four characters a token.
@@ -63,7 +64,7 @@ def demo(
         typer.echo(json.dumps({"pool": pool.description, "dataset": card, "verified": report.ok}))
     elif not quiet:
         print_pool(pool, page)
-        print_dataset(data, card, page)
+        print_dataset(Dataset(data), page)
         print_report(data, report)
         at = name(data)
         say(

@@ -12,9 +12,11 @@ import nextlong
 from nextlong.cli.demo import demo
 from nextlong.cli.export import export
 from nextlong.cli.index import index
+from nextlong.cli.inspect import inspect
 from nextlong.cli.methods import methods
 from nextlong.cli.mix import mix
 from nextlong.cli.options import friendly
+from nextlong.cli.stats import stats
 from nextlong.cli.synthesize import synthesize
 from nextlong.cli.terminal import FAILED, Command, Group, end_like_interrupted, say_unexpected
 from nextlong.cli.verify import verify
@@ -49,6 +51,8 @@ app.command(cls=Command)(friendly(synthesize))
 app.command(cls=Command)(friendly(export))
 app.command(cls=Command)(friendly(mix))
 app.command(cls=Command)(friendly(verify))
+app.command(cls=Command)(friendly(inspect))
+app.command(cls=Command)(friendly(stats))
 app.command(cls=Command)(friendly(demo))
 app.command(cls=Command)(friendly(methods))
 

@@ -23,6 +23,11 @@ _CORPUS, _CHUNKS, _ENCODER, _RUN = "Corpus", "Chunks", "Vectors and index", "Run
 Out = Annotated[Path, typer.Option("--out", help="The folder to write.", show_default=False, parser=located, metavar="PATH")]
 Recipe = Annotated[Path | None, typer.Option(help="A recipe file; options override it.", show_default=False)]
 
+MovedPool = Annotated[
+    Path | None,
+    typer.Option("--pool", help="Where the dataset's pool is now, if it was moved.", parser=located, metavar="PATH"),
+]
+
 TextColumn = Annotated[str | None, typer.Option(help="Column of the text. (default: text)", rich_help_panel=_CORPUS)]
 IdColumn = Annotated[
     str | None,

@@ -5,26 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from nextlong.cli.outline import print_outline
 from nextlong.cli.terminal import cell
-from nextlong.dataset import layout
-from nextlong.dataset.describe import pool_folder
-from nextlong.execution.run import read_metrics
-from nextlong.execution.tables import read_table
+from nextlong.inspection.dataset_figures import stages
+from nextlong.inspection.opened import Dataset
 from nextlong.mining.candidates import REASONS
 from nextlong.pool.layout import REJECTS
 from nextlong.pool.pool import Pool
-from nextlong.records import SEQUENCE_SCHEMA
 from nextlong.sizes import format_bytes, format_count, format_length, format_seconds
-
-# The outline shows the first and the last of a group's negatives, so that similarity by rank is seen.
-_SHOWN_FIRST, _SHOWN_LAST = 3, 1
-_SHOWN_GROUPS = 3
-_EXCERPT = 50
 
 
 def print_pool(pool: Pool, console: Console) -> None:
@@ -60,8 +51,9 @@ def _index_line(index: dict[str, Any]) -> str:
     )
 
 
-def print_dataset(folder: Path, card: dict[str, Any], console: Console) -> None:
+def print_dataset(dataset: Dataset, console: Console) -> None:
     """Counts, similarity by rank, what was passed over, what the stages took, and one sequence as an outline."""
+    folder, card = dataset.folder, dataset.card
     counts, config = card["counts"], card["config"]
     sequences = max(1, counts["sequences"])
     rows = [
@@ -85,7 +77,7 @@ def print_dataset(folder: Path, card: dict[str, Any], console: Console) -> None:
         )
     _print_rows(console, f"Dataset {folder}", rows)
     print_stages(folder, console)
-    print_outline(folder, card, console)
+    print_outline(dataset.pool, dataset.numbered(0), console)
 
 
 def _parts_of_a_sequence(counts: dict[str, int], sequences: int) -> str:
@@ -112,63 +104,15 @@ def _print_rows(console: Console, title: str, rows: list[tuple[str, str]]) -> No
 
 def print_stages(folder: Path, console: Console) -> None:
     """What each stage took, the last time it had something to do."""
-    stages = read_metrics(folder)
-    if not stages:
+    found = list(stages("", folder))
+    if not found:
         return
-    merged: dict[str, dict[str, Any]] = {}
-    for line in stages:
-        known = merged.setdefault(line["stage"], {**line, "rows": 0, "seconds": 0.0, "peak_memory": 0})
-        known["rows"] += line["rows"]
-        known["seconds"] += line["seconds"]
-        known["peak_memory"] = max(known["peak_memory"], line["peak_memory"])
     table = Table(box=None, pad_edge=False, title="Stages", title_justify="left", title_style="bold")
     table.add_column("stage", style="dim")
     for heading in ("done", "time", "rate", "memory"):
         table.add_column(heading, justify="right")
-    for name, line in merged.items():
-        rate = f"{format_count(line['rows'] / max(line['seconds'], 1e-9))}/s"
-        done = f"{line['rows']:,} {line['unit']}"
-        table.add_row(cell(name), cell(done), format_seconds(line["seconds"]), rate, format_bytes(line["peak_memory"]))
-    console.print(table)
-
-
-def print_outline(folder: Path, card: dict[str, Any], console: Console) -> None:
-    """The first sequence: which chunk of which document stands where, in which role, how similar."""
-    tables = (
-        read_table(path, SEQUENCE_SCHEMA).slice(0, 1) for path in sorted((folder / layout.SEQUENCES).glob("*.parquet"))
-    )
-    # In paper mode all sequences of a file may have been discarded.
-    sequence = next(table.to_pylist()[0] for table in tables if table.num_rows)
-    pool = Pool(pool_folder(folder, card))
-    spans = sequence["spans"]
-    groups = sorted({span["group"] for span in spans})
-    kind = "meta-chunks" if spans[0]["role"] != "document" else "documents"
-    title = f"Outline of {sequence['id']} (root document {sequence['root']}, {len(groups)} {kind})"
-    table = Table(title=cell(title, "bold"), title_justify="left", box=None, pad_edge=False, expand=False)
-    table.add_column("tokens", style="dim", no_wrap=True, min_width=15)
-    table.add_column("role", style="dim", no_wrap=True, min_width=12)
-    table.add_column("score", style="dim", no_wrap=True, min_width=5, justify="right")
-    table.add_column("document:chunk", no_wrap=True, max_width=36)
-    table.add_column("begins", no_wrap=True, max_width=_EXCERPT)
-    for group in groups[:_SHOWN_GROUPS]:
-        own = [span for span in spans if span["group"] == group]
-        shown = [span for span in own if span["role"] != "negative" or span["rank"]]
-        hidden = len(shown) - _SHOWN_FIRST - _SHOWN_LAST - 1
-        for place, span in enumerate(shown):
-            if hidden > 0 and _SHOWN_FIRST < place < len(shown) - _SHOWN_LAST:
-                if place == _SHOWN_FIRST + 1:
-                    table.add_row("…", f"{hidden} more", "", "", "")
-                continue
-            text = " ".join(pool.texts(np.array([span["chunk"]]))[0][: _EXCERPT * 2].split())
-            role = span["role"]
-            named = {"meta": "meta-chunk", "negative": f"negative {span['rank']}", "document": "document"}[role]
-            table.add_row(
-                f"{span['token_start']:,}-{span['token_end']:,}",
-                Text(named, style="bold" if role == "meta" else ""),
-                f"{span['score']:.2f}" if span["rank"] else "",
-                cell(f"{span['document']}:{span['position']}"),
-                cell(text),
-            )
-    if len(groups) > _SHOWN_GROUPS:
-        table.add_row("…", f"{len(groups) - _SHOWN_GROUPS} more groups", "", "", "")
+    for each in found:
+        done = f"{each.done:,} {each.unit}"
+        rate = f"{format_count(each.per_second)}/s"
+        table.add_row(cell(each.stage), cell(done), format_seconds(each.seconds), rate, format_bytes(each.peak_memory))
     console.print(table)

@@ -12,6 +12,7 @@ from nextlong.cli import options
 from nextlong.cli.plan import print_dataset_plan
 from nextlong.cli.summary import print_dataset
 from nextlong.cli.terminal import console, name, say
+from nextlong.inspection.opened import Dataset
 
 _SIZE, _MINING, _COMPOSITION = "Size", "Mining", "Composition"
 
@@ -200,5 +201,5 @@ def synthesize(
     if as_json:
         typer.echo(json.dumps(card))
     elif not quiet:
-        print_dataset(out, card, console())
+        print_dataset(Dataset(out), console())
         say(f"\nNext: nextlong verify {name(out)}")

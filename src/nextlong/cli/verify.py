@@ -21,9 +21,7 @@ _SHOWN_FAILURES = 5
 
 def verify(
     path: Annotated[Path, typer.Argument(help="Folder of a pool or a dataset.", parser=located, metavar="PATH")],
-    pool: Annotated[
-        Path | None, typer.Option(help="Where the dataset's pool is now, if it was moved.", parser=located, metavar="PATH")
-    ] = None,
+    pool: options.MovedPool = None,
     tokenizer: Annotated[str | None, typer.Option(help="Where the dataset's tokenizer is now, if it was moved.")] = None,
     workers: options.Workers = None,
     executor: options.Executor = "local",

@@ -170,6 +170,20 @@ class Dataset:
             first += size
         return self._sample_of(pa.concat_tables(tables), wanted == total)
 
+    def named(self, identity: str) -> Sample:
+        """One sequence, by its id or its number.
+
+        Raises:
+            UsageError: there is no such sequence.
+        """
+        number = identity.rpartition("-")[2]
+        if not number.isdecimal():
+            raise UsageError(f"{identity} is no sequence.", f"Write it as {self.method}-00000000, or as its number, from 0.")
+        one = self.numbered(int(number))
+        if identity not in (number, one.ids[0]):
+            raise UsageError(f"{self.folder} has no sequence {identity}; its number {int(number):,} is {one.ids[0]}.")
+        return one
+
     def numbered(self, number: int) -> Sample:
         """One sequence, by its number in the dataset.
 

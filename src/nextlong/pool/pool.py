@@ -179,6 +179,15 @@ class Pool:
             result[places] = ends[rows + 1] - ends[rows]
         return result
 
+    def chunk_texts(self, shard: int) -> pa.LargeStringArray:
+        """The texts of a shard's chunks, in order, as they lie in its file."""
+        return self._chunk_batch(shard).column("text")
+
+    def chunk_characters(self, shard: int) -> Ordinals:
+        """The length of each chunk's text in a shard, in characters."""
+        lengths: Ordinals = pc.utf8_length(self.chunk_texts(shard)).to_numpy(zero_copy_only=False).astype(np.int64)
+        return lengths
+
     def documents_in(self, shard: int) -> range:
         """The document ordinals of a shard."""
         return range(int(self._document_ends[shard - 1]) if shard else 0, int(self._document_ends[shard]))
@@ -218,14 +227,7 @@ class Pool:
         Raises:
             NextlongError: an id is no UTF-8, so a file is damaged.
         """
-        groups = _grouped(np.searchsorted(self._document_ends, documents, side="right"), len(self.shards))
-        columns, order = [pa.array([], type=pa.string())], [np.empty(0, dtype=np.int64)]
-        for shard, places in groups:
-            first = int(self._document_ends[shard - 1]) if shard else 0
-            column = self._document_batch(shard).column("id").take(pa.array(documents[places] - first))
-            columns.append(sound_strings(column, self.folder / layout.DOCUMENTS / f"{self.shards[shard]}.arrow"))
-            order.append(places)
-        ids = pa.concat_arrays(columns).take(pa.array(np.argsort(np.concatenate(order), kind="stable")))
+        ids = self.document_column(documents, "id")
         again, names = self._repeated
         if len(again):
             places = np.searchsorted(again, documents).clip(max=len(again) - 1)
@@ -233,17 +235,20 @@ class Pool:
             ids = pc.if_else(pa.array(is_again), names.take(pa.array(places)), ids)
         return ids
 
-    def source_column(self, documents: Ordinals) -> pa.StringArray:
-        """The file of the corpus that each document comes from, in the order asked for.
+    def document_column(self, documents: Ordinals, name: str) -> pa.Array:
+        """What the corpus said of documents, in the order asked for: a column of :data:`~nextlong.records.DOCUMENT_SCHEMA`.
 
         Raises:
-            NextlongError: a name is no UTF-8, so a file is damaged.
+            NextlongError: a text is no UTF-8, so a file is damaged.
         """
-        columns, order = [pa.array([], type=pa.string())], [np.empty(0, dtype=np.int64)]
-        for shard, places in _grouped(np.searchsorted(self._document_ends, documents, side="right"), len(self.shards)):
+        groups = _grouped(np.searchsorted(self._document_ends, documents, side="right"), len(self.shards))
+        columns, order = [pa.array([], type=DOCUMENT_SCHEMA.field(name).type)], [np.empty(0, dtype=np.int64)]
+        for shard, places in groups:
             first = int(self._document_ends[shard - 1]) if shard else 0
-            column = self._document_batch(shard).column("source").take(pa.array(documents[places] - first))
-            columns.append(sound_strings(column, self.folder / layout.DOCUMENTS / f"{self.shards[shard]}.arrow"))
+            column = self._document_batch(shard).column(name).take(pa.array(documents[places] - first))
+            if pa.types.is_string(column.type):
+                column = sound_strings(column, self.folder / layout.DOCUMENTS / f"{self.shards[shard]}.arrow")
+            columns.append(column)
             order.append(places)
         return pa.concat_arrays(columns).take(pa.array(np.argsort(np.concatenate(order), kind="stable")))
 

@@ -51,7 +51,7 @@ def diversity(dataset: Dataset, sample: Sample) -> Diversity:
         sample: the sequences.
     """
     documents, rows = np.unique(sample.spans.documents, return_inverse=True)
-    codes = dataset.pool.source_column(documents).dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    codes = dataset.pool.document_column(documents, "source").dictionary_encode().indices.to_numpy(zero_copy_only=False)
     of_files = codes.astype(np.int64)[rows] if len(rows) else rows
     return Diversity(len(sample), _spread(sample.spans, of_files), _spread(sample.spans, rows))
 

@@ -1,0 +1,1 @@
+"""The page of ``nextlong inspect --html``: one file that needs nothing else."""

@@ -1,0 +1,111 @@
+"""Tables of the page: the figures of all datasets, a column each. All text is escaped here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+
+from nextlong.inspection.dataset_figures import DatasetFigures
+from nextlong.inspection.distribution import Distribution
+from nextlong.public_text import printable
+from nextlong.sizes import format_bytes, format_length, format_seconds
+
+Cell = str | int | float
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """Rows under headings; the first cell of each row is its own heading."""
+    head = "".join(f'<th scope="col">{text(each)}</th>' for each in headings)
+    body = "".join(
+        f'<tr><th scope="row">{text(str(first))}</th>{"".join(map(_cell, others))}</tr>' for first, *others in rows
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def text(value: str) -> str:
+    """Anything that others wrote, as it may stand in the page."""
+    return escape(printable(value, lines=False))
+
+
+def _cell(value: Cell) -> str:
+    if isinstance(value, str):
+        return f"<td>{text(value)}</td>"
+    return f'<td class="number">{value:,}</td>' if isinstance(value, int) else f'<td class="number">{_decimal(value)}</td>'
+
+
+def _decimal(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def summary(names: Sequence[str], figures: Sequence[DatasetFigures]) -> str:
+    """What the datasets are."""
+    lines: dict[str, Callable[[DatasetFigures], Cell]] = {
+        "method": lambda one: one.method,
+        "length": lambda one: format_length(one.length),
+        "sequences": lambda one: one.counts["sequences"],
+        "tokens": lambda one: one.counts["tokens"],
+        "tokenizer": lambda one: one.tokenizer,
+        "meta-chunks": lambda one: one.counts["meta_chunks"],
+        "negatives": lambda one: one.counts["negatives"],
+        "tokens wasted": lambda one: one.counts["tokens_wasted"],
+        "sequences looked at": lambda one: one.looked_at,
+        "of these, tokens of meta-chunks": lambda one: _share(one, "meta"),
+        "tokens of negatives": lambda one: _share(one, "negative"),
+        "documents in a sequence, mean": lambda one: one.documents_per_sequence.mean,
+        "different chunks": lambda one: one.reuse.chunks,
+        "different sources": lambda one: one.source_count,
+        "folder": lambda one: one.folder,
+        "id": lambda one: one.id,
+        "made by nextlong": lambda one: one.nextlong,
+    }
+    return table(["", *names], [[name, *map(value, figures)] for name, value in lines.items()])
+
+
+def _share(one: DatasetFigures, role: str) -> str:
+    return f"{one.tokens_by_role.get(role, 0) / max(1, sum(one.tokens_by_role.values())):.1%}"
+
+
+def quantiles(names: Sequence[str], distributions: Sequence[Distribution]) -> str:
+    """What is known of some numbers of each dataset."""
+    parts = ("count", "mean", "least", "low", "median", "high", "most")
+    headings = ("", "how many", "mean", "least", "10 %", "median", "90 %", "most")
+    return table(
+        headings, [[n, *(getattr(one, part) for part in parts)] for n, one in zip(names, distributions, strict=True)]
+    )
+
+
+def amounts(names: Sequence[str], each: Sequence[dict[str, int]], what: str) -> str:
+    """An amount for each name of something, a column for each dataset."""
+    listed = list(dict.fromkeys(name for one in each for name in one))
+    return table([what, *names], [[name, *(one.get(name, 0) for one in each)] for name in listed])
+
+
+def similarities(names: Sequence[str], figures: Sequence[DatasetFigures]) -> str:
+    """Similarity by rank, dataset after dataset."""
+    rows: list[list[Cell]] = [
+        [name, f"{each.first}-{each.last}", each.negatives, each.mean, each.low, each.median, each.high]
+        for name, one in zip(names, figures, strict=True)
+        for each in one.similarity_by_rank
+    ]
+    return table(("dataset", "ranks", "negatives", "mean", "10 %", "median", "90 %"), rows)
+
+
+def stages(names: Sequence[str], figures: Sequence[DatasetFigures]) -> str:
+    """What the stages took."""
+    rows: list[list[Cell]] = [
+        [name, each.folder, each.stage, f"{each.done:,} {each.unit}", format_seconds(each.seconds), each.per_second,
+         format_bytes(each.peak_memory)]
+        for name, one in zip(names, figures, strict=True)
+        for each in one.stages
+    ]  # fmt: skip
+    return table(("dataset", "of the", "stage", "done", "time", "a second", "peak memory"), rows)
+
+
+def most_used(names: Sequence[str], figures: Sequence[DatasetFigures]) -> str:
+    """The chunks that stand in most sequences."""
+    rows: list[list[Cell]] = [
+        [name, f"{each.document}:{each.position}", each.chunk, each.uses]
+        for name, one in zip(names, figures, strict=True)
+        for each in one.reuse.most
+    ]
+    return table(("dataset", "document:chunk", "number in the pool", "sequences"), rows)
