@@ -67,10 +67,7 @@ def test_figures_are_those_of_the_table(looked_at, family_pool, method):
         np.mean([len({span["document"] for span in row["spans"]}) for row in rows])
     )
     uses = Counter(chunk for row in rows for chunk in {span["chunk"] for span in row["spans"]})
-    assert figures.reuse.times == Counter(uses.values())
-    assert [(each.chunk, each.uses) for each in figures.reuse.most] == sorted(
-        uses.items(), key=lambda use: (-use[1], use[0])
-    )[:10]
+    assert figures.quality.reuse.by_uses == Counter(uses.values())
     assert sum(source.tokens for source in figures.sources) == sum(tokens.values())
     scores = [span["score"] for span in spans if span["role"] == "negative" and 2 <= span["rank"] <= 3]
     ranked = [each for each in figures.similarity_by_rank if each.first == 2]

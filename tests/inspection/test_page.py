@@ -79,7 +79,7 @@ def test_figures_are_those_of_stats(browser, page_path, looked_at):
     rows = {row.locator("th").inner_text(): row.locator("td").all_inner_texts() for row in summary.locator("tbody tr").all()}
     assert rows["method"] == [one["method"] for one in found]
     assert rows["tokens"] == [f"{one['counts']['tokens']:,}" for one in found]
-    assert rows["different chunks"] == [f"{one['reuse']['chunks']:,}" for one in found]
+    assert rows["different chunks"] == [f"{one['quality']['reuse']['chunks']:,}" for one in found]
     for details in page.tab.locator("figure details").all():
         details.evaluate("each => each.open = true")
     distance = page.tab.locator("figure", has_text="Tokens between neighbouring").locator("tbody tr")

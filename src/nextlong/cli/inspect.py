@@ -18,7 +18,7 @@ from nextlong.cli.summary import print_dataset, print_pool
 from nextlong.cli.terminal import cell, console, name, say
 from nextlong.errors import UsageError
 from nextlong.execution.object_path import located
-from nextlong.inspection.opened import MOST_SEQUENCES, Dataset
+from nextlong.inspection.opened import Dataset
 from nextlong.inspection.provenance import Place, chunks_with, document_named, origin, places_of
 from nextlong.pool.layout import DESCRIPTION as POOL_DESCRIPTION
 from nextlong.pool.pool import Pool
@@ -41,7 +41,7 @@ def inspect(
         str | None, typer.Option(help="Which sequences and tokens come from this document.", metavar="ID")
     ] = None,
     pool: options.MovedPool = None,
-    sample: Annotated[int, typer.Option(help="Sequences to look at for the page, at most.", min=1)] = MOST_SEQUENCES,
+    sample: options.SampleSize = None,
     seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
     as_json: options.JsonOption = False,
 ) -> None:

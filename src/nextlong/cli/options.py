@@ -28,6 +28,13 @@ MovedPool = Annotated[
     typer.Option("--pool", help="Where the dataset's pool is now, if it was moved.", parser=located, metavar="PATH"),
 ]
 
+SampleSize = Annotated[
+    int | None,
+    typer.Option(
+        "--sample", help="Sequences to make figures of, at most. (default: 4096; fewer long ones, of 64M tokens)", min=1
+    ),
+]
+
 TextColumn = Annotated[str | None, typer.Option(help="Column of the text. (default: text)", rich_help_panel=_CORPUS)]
 IdColumn = Annotated[
     str | None,

@@ -11,14 +11,13 @@ import typer
 
 from nextlong.cli import options
 from nextlong.execution.object_path import located
-from nextlong.inspection.opened import MOST_SEQUENCES
 from nextlong.inspection.stats import stats as figures_of
 
 
 def stats(
     paths: Annotated[list[Path], typer.Argument(help="Folders of pools or datasets.", parser=located, metavar="PATH...")],
     pool: options.MovedPool = None,
-    sample: Annotated[int, typer.Option(help="Sequences of a dataset to look at, at most.", min=1)] = MOST_SEQUENCES,
+    sample: options.SampleSize = None,
     seed: Annotated[int, typer.Option(help="Which sequences, or chunks of a pool, are drawn.")] = 0,
 ) -> None:
     """Print what pools or datasets are like, in numbers, as JSON: an object, or a list of several."""

@@ -16,12 +16,11 @@ from nextlong.inspection.opened import META, NEGATIVE, Dataset, Sample, Spans
 from nextlong.mining.candidates import REASONS
 from nextlong.pool.pool import Ordinals, Pool
 from nextlong.public_text import redacted
+from nextlong.quality.measures import Quality, quality
 from nextlong.records import ROLES
 
 # Sources that are listed by themselves.
 _MOST_SOURCES = 20
-# Chunks that are listed as those used most.
-_MOST_USED = 10
 
 
 @dataclass(frozen=True)
@@ -51,31 +50,6 @@ class Source:
     documents: int
     chunks: int
     tokens: int
-
-
-@dataclass(frozen=True)
-class Used:
-    """A chunk and how many of the sequences it stands in."""
-
-    chunk: int
-    document: str
-    position: int
-    uses: int
-
-
-@dataclass(frozen=True)
-class Reuse:
-    """How often the same chunks are used.
-
-    Attributes:
-        chunks: different chunks.
-        times: number of uses → how many chunks are used so often.
-        most: those that are used most, the first of them first.
-    """
-
-    chunks: int
-    times: dict[int, int]
-    most: list[Used]
 
 
 @dataclass(frozen=True)
@@ -120,11 +94,11 @@ class DatasetFigures:
         chunk_tokens: role → tokens of a chunk.
         documents_per_sequence: different documents in a sequence.
         document_chunks, document_characters: of the different documents that were used.
-        reuse: of chunks.
         sources: where tokens come from, the most first; the last entry may hold all others, as ``""``.
         source_count: different sources.
         candidates_passed_over, documents_passed_over: reason in words → how many.
         rejected: rows of the corpus that became no document, by reason.
+        quality: how many chunks are copies or false negatives, how diverse sequences are, how often chunks are reused.
         stages: of the pool and the dataset.
     """
 
@@ -145,12 +119,12 @@ class DatasetFigures:
     documents_per_sequence: Distribution
     document_chunks: Distribution
     document_characters: Distribution
-    reuse: Reuse
     sources: list[Source]
     source_count: int
     candidates_passed_over: dict[str, int]
     documents_passed_over: dict[str, int]
     rejected: dict[str, int]
+    quality: Quality
     stages: list[Stage]
 
 
@@ -183,12 +157,12 @@ def dataset_figures(dataset: Dataset, sample: Sample) -> DatasetFigures:
         documents_per_sequence=of_amounts(_documents_per_sequence(spans)),
         document_chunks=of_amounts(pool.first_chunk[documents + 1] - pool.first_chunk[documents]),
         document_characters=of_amounts(pool.document_column(documents, "characters").to_numpy(zero_copy_only=False)),
-        reuse=_reuse(pool, spans),
         sources=sources,
         source_count=source_count,
         candidates_passed_over={REASONS[name]: amount for name, amount in card["candidates_passed_over"].items()},
         documents_passed_over=dict(card["documents_passed_over"]),
         rejected=dict(pool.description["rejected"]),
+        quality=quality(dataset, sample),
         stages=[*stages("pool", pool.folder), *stages("dataset", dataset.folder)],
     )
 
@@ -225,18 +199,6 @@ def _similarity_by_rank(spans: Spans) -> list[RankBin]:
 def _documents_per_sequence(spans: Spans) -> Ordinals:
     pairs = np.unique(np.stack([spans.sequences, spans.documents]), axis=1)
     return np.bincount(pairs[0], minlength=len(spans.starts) - 1)
-
-
-def _reuse(pool: Pool, spans: Spans) -> Reuse:
-    pairs = np.unique(np.stack([spans.chunks, spans.sequences]), axis=1)
-    chunks, uses = np.unique(pairs[0], return_counts=True)
-    amounts, how_many = np.unique(uses, return_counts=True)
-    most = np.lexsort((chunks, -uses))[:_MOST_USED]
-    ids = pool.document_ids(pool.documents_of(chunks[most]))
-    positions = pool.positions_of(chunks[most])
-    columns = zip(chunks[most].tolist(), ids, positions.tolist(), uses[most].tolist(), strict=True)
-    times = dict(zip(amounts.tolist(), how_many.tolist(), strict=True))
-    return Reuse(len(chunks), times, [Used(*each) for each in columns])
 
 
 def _sources(pool: Pool, spans: Spans) -> tuple[list[Source], int]:

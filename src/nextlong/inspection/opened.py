@@ -22,8 +22,11 @@ from nextlong.execution.tables import count_rows, read_table
 from nextlong.pool.pool import Ordinals, Pool
 from nextlong.records import ROLES, SEQUENCE_SCHEMA
 
-# Sequences that figures are made of where a dataset has more: of a mean of shares the standard error is below 0.008 then.
+# Sequences that figures are made of where a dataset has more, unless told otherwise: of a mean of shares the standard error
+# is below 0.008 then. Long ones are fewer, of so many tokens together: it is a matter of seconds.
 MOST_SEQUENCES = 4096
+MOST_TOKENS = 1 << 26
+_LEAST_SEQUENCES = 64
 # Files of sequences that a sample is drawn from; each holds some 8M tokens.
 _MOST_FILES = 128
 
@@ -140,19 +143,20 @@ class Dataset:
         """The canonical table, in order."""
         return sorted((self.folder / layout.SEQUENCES).glob("*.parquet"))
 
-    def sample(self, most: int = MOST_SEQUENCES, seed: int = 0) -> Sample:
-        """Sequences drawn evenly from the dataset; all, where there are no more than ``most``.
+    def sample(self, most: int | None = None, seed: int = 0) -> Sample:
+        """Sequences drawn evenly from the dataset; all, where there are no more.
 
         Sequences that follow each other are as independent as any for methods that draw root documents; others put alike
         ones into the same file. So a sample comes from up to 128 files, which bounds what is read of a large dataset.
 
         Args:
-            most: how many at most, at least 1.
+            most: how many at most, at least 1; None for 4,096, or for 64M tokens of long ones.
             seed: which ones.
 
         Raises:
             NextlongError: a file is missing or damaged.
         """
+        most = most or min(MOST_SEQUENCES, max(MOST_TOKENS // self.config.length, _LEAST_SEQUENCES))
         total = int(self.card["counts"]["sequences"])
         files = self.files
         rng = np.random.default_rng(seed)

@@ -7,21 +7,21 @@ from pathlib import Path
 from nextlong.config import MiningConfig
 from nextlong.execution.object_path import located
 from nextlong.inspection.dataset_figures import DatasetFigures, dataset_figures
-from nextlong.inspection.opened import MOST_SEQUENCES, Dataset
+from nextlong.inspection.opened import Dataset
 from nextlong.inspection.pool_figures import PoolFigures, pool_figures
 from nextlong.pool.layout import DESCRIPTION
 from nextlong.pool.pool import Pool
 
 
 def stats(
-    path: str | Path, *, pool: str | Path | None = None, sample: int = MOST_SEQUENCES, seed: int = 0
+    path: str | Path, *, pool: str | Path | None = None, sample: int | None = None, seed: int = 0
 ) -> DatasetFigures | PoolFigures:
     """What a pool or a dataset is like, in numbers.
 
     Args:
         path: its folder.
         pool: where the dataset's pool is now, if it was moved.
-        sample: sequences of a dataset to look at, at most.
+        sample: sequences of a dataset to look at, at most; None for 4,096, or for 64M tokens of long ones.
         seed: which sequences of a dataset, or chunks of a pool, are drawn.
 
     Raises:

@@ -32,13 +32,13 @@ _KEYS = (
 )
 
 
-def write_page(datasets: Sequence[Dataset], path: Path, sample: int, seed: int) -> int:
+def write_page(datasets: Sequence[Dataset], path: Path, sample: int | None, seed: int) -> int:
     """Write the page.
 
     Args:
         datasets: what it shows, side by side.
         path: the file.
-        sample: sequences of each to look at, at most.
+        sample: see :meth:`~nextlong.inspection.opened.Dataset.sample`.
         seed: which ones.
 
     Returns:
@@ -70,6 +70,7 @@ def _page(names: list[str], datasets: list[Dataset], figures: list[DatasetFigure
         "Summary": tables.summary(names, figures),
         "Sequences": _sequences(names, figures),
         "Figures": _figures(names, figures),
+        "Quality": _quality(names, figures),
         "Filtered": _filtered(names, figures),
         "Throughput": tables.stages(names, figures),
         "Configuration": _configuration(names, datasets),
@@ -163,8 +164,10 @@ def _figures(names: list[str], figures: list[DatasetFigures]) -> str:
                 tables.quantiles(having, distributions),
             )
         )
-    uses = [plots.as_counts(one.reuse.times) for one in figures]
-    used = tables.amounts(names, [{str(n): chunks for n, chunks in one.reuse.times.items()} for one in figures], "sequences")
+    uses = [plots.as_counts(one.quality.reuse.by_uses) for one in figures]
+    used = tables.amounts(
+        names, [{str(n): chunks for n, chunks in one.quality.reuse.by_uses.items()} for one in figures], "sequences"
+    )
     parts.append(
         _figure(
             "Sequences that a chunk stands in",
@@ -187,6 +190,11 @@ def _figure(title: str, plot: str, numbers: str) -> str:
     shown = plot or '<p class="soft">There is nothing to show.</p>'
     details = f"<details><summary>Numbers</summary>{numbers}</details>"
     return f"<figure><figcaption>{escape(title)}</figcaption>{shown}{details}</figure>"
+
+
+def _quality(names: list[str], figures: list[DatasetFigures]) -> str:
+    looked = '<p class="soft">Measured on the sequences that were looked at, with 95 % intervals over sequences.</p>'
+    return f"{looked}{tables.quality(names, figures)}"
 
 
 def _filtered(names: list[str], figures: list[DatasetFigures]) -> str:

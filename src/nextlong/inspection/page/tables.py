@@ -8,6 +8,7 @@ from html import escape
 from nextlong.inspection.dataset_figures import DatasetFigures
 from nextlong.inspection.distribution import Distribution
 from nextlong.public_text import printable
+from nextlong.quality.estimates import Estimate
 from nextlong.sizes import format_bytes, format_length, format_seconds
 
 Cell = str | int | float
@@ -52,7 +53,7 @@ def summary(names: Sequence[str], figures: Sequence[DatasetFigures]) -> str:
         "of these, tokens of meta-chunks": lambda one: _share(one, "meta"),
         "tokens of negatives": lambda one: _share(one, "negative"),
         "documents in a sequence, mean": lambda one: one.documents_per_sequence.mean,
-        "different chunks": lambda one: one.reuse.chunks,
+        "different chunks": lambda one: one.quality.reuse.chunks,
         "different sources": lambda one: one.source_count,
         "folder": lambda one: one.folder,
         "id": lambda one: one.id,
@@ -104,8 +105,43 @@ def stages(names: Sequence[str], figures: Sequence[DatasetFigures]) -> str:
 def most_used(names: Sequence[str], figures: Sequence[DatasetFigures]) -> str:
     """The chunks that stand in most sequences."""
     rows: list[list[Cell]] = [
-        [name, f"{each.document}:{each.position}", each.chunk, each.uses]
+        [name, f"{each.document}:{each.position}", each.chunk, each.sequences]
         for name, one in zip(names, figures, strict=True)
-        for each in one.reuse.most
+        for each in one.quality.reuse.most_used
     ]
     return table(("dataset", "document:chunk", "number in the pool", "sequences"), rows)
+
+
+def quality(names: Sequence[str], figures: Sequence[DatasetFigures]) -> str:
+    """The measures of quality, each with its 95 % interval."""
+    rows: dict[str, list[Estimate | None]] = {}
+    for one in figures:
+        wrong, spread = one.quality.false_negatives, one.quality.diversity
+        measured: dict[str, Estimate | None] = {}
+        for each in one.quality.copies:
+            how = "equal up to white space" if each.similarity == 1.0 else f"similarity {each.similarity} or more"
+            measured |= {
+                f"copies of their meta-chunk, {how}": each.of_meta_chunk,
+                f"copies of a chunk of the root document, {how}": each.of_root,
+                f"copies of an earlier chunk of the sequence, {how}": each.of_earlier,
+                f"sequences with any of these, {how}": each.sequences,
+            }
+        measured |= {
+            f"false negatives: {wrong.words} words in a row of the root document": wrong.share,
+            "false negatives by a passage that few documents have": wrong.share_rare,
+            "sequences with such a false negative": wrong.sequences_rare,
+            "effective number of documents in a sequence": spread.documents.effective,
+            "share of the largest document": spread.documents.largest,
+            "effective number of files in a sequence": spread.files.effective,
+        }
+        for name in measured:
+            rows.setdefault(name, [])
+        for name, values in rows.items():
+            values.append(measured.get(name))
+    return table(["", *names], [[name, *map(_interval, values)] for name, values in rows.items()])
+
+
+def _interval(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "none"
+    return f"{estimate.value:.4g} ({estimate.low:.4g} to {estimate.high:.4g})"
