@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import xxhash
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from nextlong.errors import UsageError
 from nextlong.plain_yaml import load_yaml
@@ -54,6 +54,34 @@ class ChunkingConfig(Part):
     granularity: Length = 2048
     cap: Length | None = None
     tokenizer: str | None = None
+
+
+class ScreeningConfig(Part):
+    """What is looked for in the corpus before it is indexed: copies, and text of evaluation data.
+
+    Attributes:
+        deduplicate: ``off``; ``report`` chunks that are copies of earlier ones; or ``drop`` them.
+        duplicate_jaccard: chunks whose 5-word shingles have this Jaccard similarity (MinHash estimate) or more are copies;
+            text equal after white-space folding is one in any case.
+    """
+
+    deduplicate: Literal["off", "report", "drop"] = "off"
+    duplicate_jaccard: float = Field(default=0.8, ge=0.7, le=1)
+
+    @field_validator("deduplicate", mode="before")
+    @classmethod
+    def _as_written(cls, value: object) -> object:
+        return "off" if value is False else value  # what YAML makes of it
+
+    @property
+    def looks(self) -> bool:
+        """Whether anything is looked for."""
+        return self.deduplicate != "off"
+
+    @property
+    def drops(self) -> bool:
+        """Whether anything that is found is dropped."""
+        return self.deduplicate == "drop"
 
 
 class EncoderConfig(Part):
@@ -98,6 +126,7 @@ class PoolConfig(Part):
 
     corpus: CorpusConfig = CorpusConfig()
     chunking: ChunkingConfig = ChunkingConfig()
+    screening: ScreeningConfig = ScreeningConfig()
     encoder: EncoderConfig = EncoderConfig()
     index: IndexConfig = IndexConfig()
 

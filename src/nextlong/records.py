@@ -161,6 +161,41 @@ CHUNK_SCHEMA = pa.schema(
     ]
 )
 
+# What a task of the screening found: chunks of one shard that are copies of others, in order.
+COPY_SCHEMA = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),  # of the chunk, in the shard as it was read
+        pa.field("kept_shard", pa.string(), nullable=False),  # where the chunk is that it is a copy of
+        pa.field("kept_row", pa.int64(), nullable=False),
+        pa.field("matches", pa.int64(), nullable=False),  # equal places of the two signatures
+        pa.field("repeated", pa.bool_(), nullable=False),  # an earlier chunk has the same words
+    ]
+)
+
+# One row for each chunk that the screening found, in the order of the corpus; and for what was dropped with its document.
+SCREENED_SCHEMA = pa.schema(
+    [
+        pa.field("document", pa.string(), nullable=False),  # id of the chunk's document, as the corpus or its text gives it
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),  # of the document in the source, 1-based
+        pa.field("position", pa.int32(), nullable=False),  # of the chunk in the document as it was read, 0-based
+        pa.field("reason", pa.string(), nullable=False),  # one of SCREENING_REASONS
+        pa.field("dropped", pa.bool_(), nullable=False),  # False: only reported
+        # Where the same is: the chunk that was kept, or a text of the evaluation data.
+        pa.field("other_source", pa.string(), nullable=False),
+        pa.field("other_row", pa.int64(), nullable=False),
+        pa.field("other_name", pa.string(), nullable=False),  # the kept chunk's document, or the field of the text
+        pa.field("other_position", pa.int32(), nullable=False),  # of the kept chunk in its document; -1 in evaluation data
+        pa.field("similarity", pa.float32(), nullable=False),  # estimated Jaccard similarity to the kept chunk; else 0
+        pa.field("ngrams", pa.int32(), nullable=False),  # how many n-grams of evaluation data touch the chunk
+        pa.field("words", pa.string(), nullable=False),  # of the first of these
+    ]
+)
+
+# "copy": an earlier chunk has the same words; "evaluation": shares words with evaluation data; "document": another chunk of
+# its document does, and whole documents are dropped.
+SCREENING_REASONS = ("copy", "near-copy", "evaluation", "document")
+
 # One row per unit of work of a method, in the order of the sequences.
 UNIT_SCHEMA = pa.schema(
     [

@@ -125,6 +125,25 @@ def whole_numbers(column: pa.Array) -> npt.NDArray[np.integer[Any]]:
     return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind.itemsize)
 
 
+def taken(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    """Some rows of a batch of strings, whole numbers and truth values, as :func:`record_batch` would lay them out."""
+    columns: dict[str, Any] = {}
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            texts = utf8(column)
+            kept = [texts[row] for row in rows.tolist()]
+            size = np.int64 if pa.types.is_large_string(field.type) else np.int32
+            ends = np.zeros(len(kept) + 1, dtype=size)
+            np.cumsum([len(text) for text in kept], out=ends[1:])
+            content = pa.py_buffer(b"".join(kept))
+            columns[field.name] = pa.Array.from_buffers(field.type, len(kept), [None, pa.py_buffer(ends), content])
+        elif pa.types.is_boolean(field.type):
+            columns[field.name] = column.to_numpy(zero_copy_only=False)[rows]
+        else:
+            columns[field.name] = whole_numbers(column)[rows]
+    return record_batch(columns, batch.schema)
+
+
 def rows_of(batch: pa.RecordBatch, path: Path) -> list[dict[str, Any]]:
     """The rows of a file that :func:`open_arrow` opened.
 

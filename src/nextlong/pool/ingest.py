@@ -88,11 +88,13 @@ def ingest(
     folder: Path,
     strict: bool,
     run: str,
+    base: Path | None = None,
 ) -> Outcome:
     """Read sources, chunk their documents, and write shards named ``<number>-<part>``.
 
     Args:
         run: what tells announcements of this run from late ones of another.
+        base: where the shards' folders lie; None is the pool's folder.
 
     Raises:
         NextlongError: a source cannot be read at all, or ``strict`` and a row had to be rejected.
@@ -117,11 +119,11 @@ def ingest(
                 advance(pending)
                 pending = 0
             if shard.characters >= layout.SHARD_CHARACTERS or len(shard.documents["id"]) >= layout.SHARD_DOCUMENTS:
-                files += _write(shard, folder, f"{number:05d}-{part:05d}", counts, run)
+                files += _write(shard, base or folder, f"{number:05d}-{part:05d}", counts, run)
                 shard.begin()
                 part += 1
         if shard.documents["id"]:
-            files += _write(shard, folder, f"{number:05d}-{part:05d}", counts, run)
+            files += _write(shard, base or folder, f"{number:05d}-{part:05d}", counts, run)
         advance(pending)
     counts["rejected"] = rejects.count
     files += rejects.files()

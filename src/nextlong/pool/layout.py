@@ -12,7 +12,16 @@ FINGERPRINTS = "fingerprints"
 ENCODER = "encoder"
 VECTORS = "vectors"
 INDEX = "index"
-MADE = (DOCUMENTS, CHUNKS, REJECTS, CATALOG, FINGERPRINTS, ENCODER, VECTORS, INDEX)  # by the tasks of `nextlong index`
+# Where documents, chunks and fingerprints lie as they were read, in a pool from which some are dropped.
+INGESTED = "ingested"
+COPIES = "screening/copies"  # which chunks are copies of which, as found
+REPORT = "screening/report"  # what was dropped or only reported, and why
+SCREENING = "screening"
+MADE = (  # by the tasks of `nextlong index`
+    *(DOCUMENTS, CHUNKS, REJECTS, CATALOG, FINGERPRINTS, ENCODER, VECTORS, INDEX),
+    *(f"{INGESTED}/{name}" for name in (DOCUMENTS, CHUNKS, FINGERPRINTS)),
+    *(COPIES, REPORT),
+)
 TOKENS = "tokens"
 DERIVED = "derived"  # what some methods need, made when first asked for
 

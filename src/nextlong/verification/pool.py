@@ -18,6 +18,7 @@ from nextlong.pool.pool import Pool
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, VECTOR_STEP
 from nextlong.verification.files import seen_by_all, verify_files
 from nextlong.verification.report import Failure, Report
+from nextlong.verification.screening import verify_screening
 
 # What float32 adds to the length of a vector; the rest is the rounding of its elements, by half a step at most.
 _LENGTH_TOLERANCE = 1e-4
@@ -35,9 +36,12 @@ def verify_pool(folder: Path, executor: Executor, progress: Progress) -> Report:
     verify_files(folder, executor, progress, report, layout.MADE)
     if report.failures:
         return report  # what is damaged cannot be read further
+    whole = not pool.config.screening.drops
     with progress.stage("shards", len(pool.shards), "shards") as show:
-        found = executor.map(_shard_failures, [(folder, shard) for shard in pool.shards], show, seen_by_all(folder))
+        shards = [(folder, shard, whole) for shard in pool.shards]
+        found = executor.map(_shard_failures, shards, show, seen_by_all(folder))
     report.failures += [failure for failures in found for failure in failures]
+    verify_screening(pool, executor, progress, report)
     if len(np.unique(pool.keys)) != pool.documents:
         report.failures.append(Failure(str(folder / layout.CATALOG), "two documents share a key"))
     report.checks |= {
@@ -50,7 +54,8 @@ def verify_pool(folder: Path, executor: Executor, progress: Progress) -> Report:
     return report
 
 
-def _shard_failures(folder: Path, shard: str) -> list[Failure]:
+def _shard_failures(folder: Path, shard: str, whole: bool) -> list[Failure]:
+    """What is wrong with a shard; ``whole`` if no chunk of a document may be missing."""
     path = folder / layout.CHUNKS / f"{shard}.arrow"
     chunks = open_arrow(path, CHUNK_SCHEMA)
     documents = open_arrow(folder / layout.DOCUMENTS / f"{shard}.arrow", DOCUMENT_SCHEMA)
@@ -62,7 +67,7 @@ def _shard_failures(folder: Path, shard: str) -> list[Failure]:
     failures = []
     if not np.array_equal(chunks.column("document").to_numpy(), expected_documents):
         failures.append(Failure(str(path), "chunks do not belong to the documents that the documents shard counts"))
-    elif not np.array_equal(chunks.column("position").to_numpy(), np.arange(chunks.num_rows) - starts):
+    elif whole and not np.array_equal(chunks.column("position").to_numpy(), np.arange(chunks.num_rows) - starts):
         failures.append(Failure(str(path), "positions of chunks have gaps"))
     blank = [row for row, text in enumerate(texts) if not text.strip()]
     if blank:
