@@ -21,7 +21,7 @@ from small_corpus import write_corpus, write_tokenizer
 
 from nextlong.cli.main import app
 from nextlong.execution.files import read_description, write_description
-from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, NEIGHBOUR_SCHEMA, SEQUENCE_SCHEMA, SPAN_TYPE
+from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, NEIGHBOUR_SCHEMA, SCREENED_SCHEMA, SEQUENCE_SCHEMA, SPAN_TYPE
 
 REPOSITORY = Path(__file__).parent.parent
 RUN = (
@@ -33,6 +33,7 @@ RUN = (
     "docs/trainers.md",
     "docs/footguns.md",
     "docs/object-stores.md",
+    "docs/screening.md",
     "docs/cluster.md",
 )
 TEXTS = (*RUN, "CONTRIBUTING.md", "CHANGELOG.md")
@@ -190,3 +191,6 @@ def test_every_column_is_documented() -> None:
     for schema in (CHUNK_SCHEMA, DOCUMENT_SCHEMA, NEIGHBOUR_SCHEMA, SEQUENCE_SCHEMA):
         for column in [*schema.names, *spans]:
             assert f"`{column}`" in text, f"docs/formats.md does not describe {column}"
+    text = (REPOSITORY / "docs/screening.md").read_text(encoding="utf-8")
+    for column in SCREENED_SCHEMA.names:
+        assert f"`{column}`" in text, f"docs/screening.md does not describe {column}"

@@ -49,7 +49,7 @@ def build_pool(
         overwrite: do again what depends on a changed configuration or corpus.
         strict: make a bad row fatal.
         progress: where to show it; None shows nothing.
-        **sections: ``corpus``, ``chunking``, ``encoder`` and ``index``, each a dictionary of keys of
+        **sections: ``corpus``, ``chunking``, ``screening``, ``encoder`` and ``index``, each a dictionary of keys of
             :class:`~nextlong.config.PoolConfig`.
 
     Raises:

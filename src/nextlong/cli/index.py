@@ -30,6 +30,8 @@ def index(
     granularity: options.Granularity = None,
     cap: options.Cap = None,
     chunk_tokenizer: options.ChunkTokenizer = None,
+    deduplicate: options.Deduplicate = None,
+    duplicate_jaccard: options.DuplicateJaccard = None,
     encoder: options.Encoder = None,
     window: options.Window = None,
     batch_size: options.BatchSize = None,

@@ -18,7 +18,7 @@ from nextlong.plain_yaml import load_yaml
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-_CORPUS, _CHUNKS, _ENCODER, _RUN = "Corpus", "Chunks", "Vectors and index", "Run"
+_CORPUS, _CHUNKS, _SCREENING, _ENCODER, _RUN = "Corpus", "Chunks", "Screening", "Vectors and index", "Run"
 
 Out = Annotated[Path, typer.Option("--out", help="The folder to write.", show_default=False, parser=located, metavar="PATH")]
 Recipe = Annotated[Path | None, typer.Option(help="A recipe file; options override it.", show_default=False)]
@@ -52,6 +52,17 @@ Cap = Annotated[
 ]
 ChunkTokenizer = Annotated[
     str | None, typer.Option(help="What the chunker `tokens` counts with.", rich_help_panel=_CHUNKS, show_default=False)
+]
+
+Deduplicate = Annotated[
+    str | None,
+    typer.Option(
+        help="Chunks that are copies of earlier ones: off, report or drop. (default: off)", rich_help_panel=_SCREENING
+    ),
+]
+DuplicateJaccard = Annotated[
+    float | None,
+    typer.Option(help="Copies have 5-word shingles this similar. (default: 0.8)", rich_help_panel=_SCREENING),
 ]
 
 Encoder = Annotated[
@@ -133,6 +144,8 @@ _POOL_KEYS = {
     "granularity": ("chunking", "granularity"),
     "cap": ("chunking", "cap"),
     "chunk_tokenizer": ("chunking", "tokenizer"),
+    "deduplicate": ("screening", "deduplicate"),
+    "duplicate_jaccard": ("screening", "duplicate_jaccard"),
     "encoder": ("encoder", "name"),
     "window": ("encoder", "window"),
     "batch_size": ("encoder", "batch_size"),

@@ -53,6 +53,8 @@ _CHARACTERS_PER_TOKEN = 4
 # For each chunk of a sequence, the neighbours of 12 bytes that each meta-chunk asks for at first, and those that are kept:
 # some roots need more.
 _ASKED_BYTES, _KEPT_BYTES = 2 * 12, 4 * 12
+# Memory of a chunk while copies are looked for, less what is mapped.
+_DEDUPLICATION_BYTES = 250
 # Resident memory of a worker with an encoder from the registry, and of one that searches and composes.
 _ENCODING_WORKER_BYTES = 700 << 20
 _COMPOSING_WORKER_BYTES = 500 << 20
@@ -74,8 +76,12 @@ def print_pool_plan(
         f"Plan of a pool: {len(sources):,} sources, about {format_count(documents)} documents, {format_count(chunks)} chunks"
     )
     table.add_row("ingest", f"{groups:,}", f"{format_count(characters)} characters", format_bytes(characters + chunks * 24))
+    _add_screening(table, config, shards, (characters, documents, chunks))
     table.add_row("catalog", "1", f"{format_count(documents)} documents", format_bytes(documents * 16))
-    table.add_row("fingerprint", f"{shards:,}", f"{format_count(chunks)} chunks", format_bytes(chunks * _SIGNATURE_BYTES))
+    if not config.screening.looks:
+        table.add_row(
+            "fingerprint", f"{shards:,}", f"{format_count(chunks)} chunks", format_bytes(chunks * _SIGNATURE_BYTES)
+        )
     table.add_row(
         "embed",
         f"{shards:,}",
@@ -92,6 +98,21 @@ def print_pool_plan(
         f"memory: about {format_bytes(workers * _ENCODING_WORKER_BYTES)} for {workers} workers; files are memory-mapped"
     )
     console.print("Nothing was written. These are estimates from the first documents.")
+
+
+def _add_screening(table: Table, config: PoolConfig, shards: int, sizes: tuple[int, int, int]) -> None:
+    """The stages of the screening, and that of the fingerprints, which come first then."""
+    screening, (characters, _, chunks) = config.screening, sizes
+    if not screening.looks:
+        return
+    every, fingerprints = f"{format_count(chunks)} chunks", chunks * _SIGNATURE_BYTES
+    table.add_row("fingerprint", f"{shards:,}", every, format_bytes(fingerprints))
+    if screening.deduplicate != "off":
+        memory = f"{every}, about {format_bytes(chunks * _DEDUPLICATION_BYTES)} of memory"
+        table.add_row("deduplicate", "1", memory, "what is found")
+    # What is left of documents, chunks and fingerprints is written once more.
+    kept = f"up to {format_bytes(characters + chunks * 24 + fingerprints)}" if screening.drops else "what is found"
+    table.add_row("screen", f"{shards:,}", every, kept)
 
 
 def _estimate(sources: Sequence[Source], config: PoolConfig) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from nextlong.cli.terminal import cell
 from nextlong.inspection.dataset_figures import stages
 from nextlong.inspection.opened import Dataset
 from nextlong.mining.candidates import REASONS
-from nextlong.pool.layout import REJECTS
+from nextlong.pool.layout import REJECTS, REPORT
 from nextlong.pool.pool import Pool
 from nextlong.sizes import format_bytes, format_count, format_length, format_seconds
 
@@ -34,11 +34,38 @@ def print_pool(pool: Pool, console: Console) -> None:
         rows.append(
             ("same text", f"{counts['repeated_documents']:,} documents repeat another's text; their ids have a suffix")
         )
+    rows += _screening_rows(pool)
     if counts["zero_vectors"]:
         amount, example = counts["zero_vectors"], pool.description["zero_vectors"][0]
         rows.append(("no vector", f"{amount:,} chunks have a zero vector and are never neighbours, such as {example}"))
     _print_rows(console, f"Pool {pool.folder}", rows)
     print_stages(pool.folder, console)
+
+
+def _screening_rows(pool: Pool) -> list[tuple[str, str]]:
+    """What the screening found; nothing where it was off."""
+    screening, counts, found = pool.config.screening, pool.description["counts"], pool.description.get("screening", {})
+    rows = []
+    if screening.deduplicate != "off":
+        rows.append(
+            (
+                "copies",
+                f"{counts['copies']:,} chunks have the words of an earlier one, {counts['near_copies']:,} nearly "
+                f"({found['groups']:,} groups, the largest of {found['largest_group']:,})",
+            )
+        )
+    if screening.drops:
+        share = counts["dropped_chunks"] / (counts["chunks"] + counts["dropped_chunks"])
+        rows.append(
+            (
+                "dropped",
+                f"{counts['dropped_chunks']:,} chunks ({share:.1%}), and {counts['dropped_documents']:,} documents that "
+                "have none left",
+            )
+        )
+    if rows:
+        rows.append(("", f"each is listed in {pool.folder / REPORT}"))
+    return rows
 
 
 def _index_line(index: dict[str, Any]) -> str:

@@ -122,6 +122,8 @@ def synthesize(
     granularity: options.Granularity = None,
     cap: options.Cap = None,
     chunk_tokenizer: options.ChunkTokenizer = None,
+    deduplicate: options.Deduplicate = None,
+    duplicate_jaccard: options.DuplicateJaccard = None,
     encoder: options.Encoder = None,
     window: options.Window = None,
     batch_size: options.BatchSize = None,
