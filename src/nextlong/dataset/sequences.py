@@ -95,6 +95,6 @@ def sequence_table(session: Session, kept: Sequence[Kept], first: int) -> tuple[
 
 def _distinct(documents: Ordinals, sequences: Ordinals) -> int:
     """How many different documents stand in each sequence, all together."""
-    order = np.lexsort((documents, sequences))
-    changes = (np.diff(documents[order]) != 0) | (np.diff(sequences[order]) != 0)
-    return int(np.count_nonzero(changes)) + (len(documents) > 0)
+    both = sequences * (documents.max(initial=0) + 1) + documents
+    both.sort()
+    return int(np.count_nonzero(np.diff(both))) + (len(both) > 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from threading import local
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ from nextlong.records import ROW_SCHEMA, SEQUENCE_SCHEMA
 
 VERSION = 2
 
+# Of each thread, the rows that it wrote last.
+_MEMORY = local()
+
 
 def write(session: Session, batch: str) -> Outcome:
     """Write the rows of ``sequences/<batch>.parquet`` to ``tokens/<batch>`` with the format's suffixes."""
@@ -28,7 +32,7 @@ def write(session: Session, batch: str) -> Outcome:
     tokenizer, config, tokens = session.joiner().tokenizer, session.config, ChunkTokens(session)
     spans = table.column("spans").combine_chunks()
     chunks = spans.flatten().field("chunk").to_numpy()
-    rows = np.empty((len(table), config.length), dtype=np.int32)
+    rows = _room(len(table), config.length)
     sequences = [chunks[start:stop] for start, stop in pairwise(spans.offsets.to_pylist())]
     for filled in tokens.put_rows(sequences, rows):
         if filled < config.length:
@@ -48,6 +52,14 @@ def write(session: Session, batch: str) -> Outcome:
         token_dtype(config.format, config.dtype, tokenizer.vocabulary_size),
         lambda row: tokenizer.decode(row[first:last]),
     )
+
+
+def _room(count: int, length: int) -> npt.NDArray[np.int32]:
+    """Memory for so many rows, that of the last batch if it had as many: to clear new memory takes as long as to fill it."""
+    rows: npt.NDArray[np.int32] | None = getattr(_MEMORY, "rows", None)
+    if rows is None or rows.shape != (count, length):
+        rows = _MEMORY.rows = np.empty((count, length), dtype=np.int32)
+    return rows
 
 
 def row_table(sequences: pa.Table, length: int) -> pa.Table:
