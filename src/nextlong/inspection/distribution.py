@@ -42,6 +42,9 @@ class Distribution:
     bins: list[Bin]
 
 
+NOTHING = Distribution(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, [])
+
+
 def of_amounts(values: npt.NDArray[np.generic]) -> Distribution:
     """Of lengths and other amounts, 0 or more: a bin for 0, then two for each doubling: [1, √2), [√2, 2), [2, 2·√2) …"""
     numbers = np.asarray(values, dtype=np.float64)
@@ -60,7 +63,7 @@ def of_cosines(values: npt.NDArray[np.generic]) -> Distribution:
 
 def _distribution(numbers: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> Distribution:
     if not len(numbers):
-        return Distribution(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, [])
+        return NOTHING
     counts = np.histogram(numbers, edges)[0]
     used = np.flatnonzero(counts)
     shown = slice(int(used[0]), int(used[-1]) + 1)

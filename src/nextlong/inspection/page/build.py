@@ -15,6 +15,7 @@ import nextlong
 from nextlong.errors import UsageError
 from nextlong.execution.files import atomic
 from nextlong.inspection.dataset_figures import DatasetFigures, dataset_figures
+from nextlong.inspection.distribution import NOTHING
 from nextlong.inspection.opened import Dataset
 from nextlong.inspection.page import plots, tables
 from nextlong.inspection.page.ribbons import packed, ribbons
@@ -141,7 +142,7 @@ def _figures(names: list[str], figures: list[DatasetFigures]) -> str:
             one.distance for one in figures
         ],
         **{
-            f"Tokens of a chunk, role {role}": [one.chunk_tokens[role] for one in figures if role in one.chunk_tokens]
+            f"Tokens of a chunk, role {role}": [one.chunk_tokens.get(role, NOTHING) for one in figures]
             for role in dict.fromkeys(role for one in figures for role in one.chunk_tokens)
         },
         "Chunks of a document": [one.document_chunks for one in figures],
@@ -156,12 +157,11 @@ def _figures(names: list[str], figures: list[DatasetFigures]) -> str:
         )
     ]
     for title, distributions in lengths.items():
-        having = _having(title, names, figures)
         parts.append(
             _figure(
                 title,
-                plots.shares(having, distributions, title.partition(" (")[0].lower()),
-                tables.quantiles(having, distributions),
+                plots.shares(names, distributions, title.partition(" (")[0].lower()),
+                tables.quantiles(names, distributions),
             )
         )
     uses = [plots.as_counts(one.quality.reuse.by_uses) for one in figures]
@@ -178,12 +178,6 @@ def _figures(names: list[str], figures: list[DatasetFigures]) -> str:
     sources = [{each.source or "all others": each.tokens for each in one.sources} for one in figures]
     parts.append(_figure("Tokens by source", plots.bars(names, sources, "tokens"), tables.amounts(names, sources, "source")))
     return f'<p class="soft">Looked at: {looked}.</p><div class="plots">{"".join(parts)}</div>'
-
-
-def _having(title: str, names: list[str], figures: list[DatasetFigures]) -> list[str]:
-    """The datasets that have chunks of the role that a title names; all, where it names none."""
-    _, named, role = title.partition(", role ")
-    return [name for name, one in zip(names, figures, strict=True) if not named or role in one.chunk_tokens]
 
 
 def _figure(title: str, plot: str, numbers: str) -> str:
