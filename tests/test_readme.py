@@ -28,6 +28,7 @@ RUN = (
     "README.md",
     "docs/method.md",
     "docs/methods.md",
+    "docs/inspection.md",
     "docs/writing-a-method.md",
     "docs/formats.md",
     "docs/trainers.md",

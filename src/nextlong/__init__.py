@@ -1,8 +1,8 @@
 """Long-context training data from short documents by negative document extension (NExtLong, ICML 2025).
 
 The public interface is small: :func:`build_pool`, :func:`synthesize`, :func:`export`, :func:`mix`, :func:`verify`,
-:func:`load_dataset_card`, and the exceptions :class:`NextlongError` and :class:`UsageError`. Everything is loaded when it
-is first used, so importing the package costs next to nothing.
+:func:`stats`, :func:`load_dataset_card`, and the exceptions :class:`NextlongError` and :class:`UsageError`. Everything is
+loaded when it is first used, so importing the package costs next to nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ __all__ = [
     "export",
     "load_dataset_card",
     "mix",
+    "stats",
     "synthesize",
     "verify",
 ]
@@ -32,6 +33,7 @@ _HOMES = {
     "export": "nextlong.api",
     "load_dataset_card": "nextlong.dataset.describe",
     "mix": "nextlong.api",
+    "stats": "nextlong.inspection.stats",
     "synthesize": "nextlong.api",
     "verify": "nextlong.api",
 }
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from nextlong.api import build_pool, export, mix, synthesize, verify
     from nextlong.dataset.describe import load_dataset_card
     from nextlong.errors import NextlongError, UsageError
+    from nextlong.inspection.stats import stats
     from nextlong.pool.pool import Pool
 
 
