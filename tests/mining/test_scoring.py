@@ -121,7 +121,7 @@ def test_a_missing_package_names_the_extra(package, monkeypatch, tmp_path):
 
 @pytest.mark.readers
 def test_the_causal_language_model_in_an_environment_with_torch():
-    """The tests of ``causal-lm`` with torch's packages, and with this environment's for those that it lacks."""
+    """The tests that need torch, with its packages, and with this environment's for those that it lacks."""
     python = _READERS / "torch" / "bin" / "python"
     if not python.exists():
         pytest.skip("there is no environment with torch: make it with `make readers`")
@@ -130,7 +130,8 @@ def test_the_causal_language_model_in_an_environment_with_torch():
         pytest.skip("the environment with torch has another Python, and cannot borrow this one's packages")
     lacking = [str(_REPOSITORY / "src"), *(path for path in sys.path if path.endswith("site-packages"))]
     code = f"import sys; sys.path += {lacking}; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    tests = [Path(__file__).with_name(name) for name in ("test_causal_lm.py", "test_scored_mining.py")]
+    names = ("mining/test_causal_lm.py", "mining/test_scored_mining.py", "quality/test_gain_of_models.py")
+    tests = [Path(__file__).parent.parent / name for name in names]
     done = subprocess.run(
         [python, "-c", code, "-q", "-p", "no:cacheprovider", "--noconftest", "--rootdir", _REPOSITORY, *tests],
         capture_output=True,

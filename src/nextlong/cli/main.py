@@ -11,6 +11,7 @@ import typer
 import nextlong
 from nextlong.cli.demo import demo
 from nextlong.cli.export import export
+from nextlong.cli.gain import gain
 from nextlong.cli.index import index
 from nextlong.cli.inspect import inspect
 from nextlong.cli.methods import methods
@@ -53,6 +54,7 @@ app.command(cls=Command)(friendly(mix))
 app.command(cls=Command)(friendly(verify))
 app.command(cls=Command)(friendly(inspect))
 app.command(cls=Command)(friendly(stats))
+app.command(cls=Command)(friendly(gain))
 app.command(cls=Command)(friendly(demo))
 app.command(cls=Command)(friendly(methods))
 
