@@ -14,16 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 from pydantic import Field
 
-from nextlong.config import Part
 from nextlong.errors import NextlongError
-from nextlong.mining.language_model import LanguageModel, require_wanted, wanted_only
+from nextlong.mining.language_model import LanguageModel, ModelSettings, require_wanted, wanted_only
 
 # Goes into the fingerprint; raise it when a score changes.
 _VERSION = 1
@@ -37,7 +35,7 @@ _CONTENT = (".safetensors", ".json", ".py")
 _READ_BYTES = 1 << 22
 
 
-class CausalLMSettings(Part):
+class CausalLMSettings(ModelSettings):
     """What ``causal-lm`` takes besides the model.
 
     Attributes:
@@ -54,9 +52,6 @@ class CausalLMSettings(Part):
     window: int | None = Field(default=None, ge=8)
     separator: str = "\n\n"
     batch_size: int = Field(default=8, ge=1)
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    device: str | None = None
-    trust_remote_code: bool = False
 
 
 class CausalLMScorer:
@@ -78,13 +73,7 @@ class CausalLMScorer:
             NextlongError: torch or transformers is not installed, or weights or tokenizer are missing or do not fit.
         """
         self._settings = settings or CausalLMSettings()
-        loaded = LanguageModel(
-            model,
-            "The scorer `causal-lm`",
-            dtype=self._settings.dtype,
-            device=self._settings.device,
-            trust_remote_code=self._settings.trust_remote_code,
-        )
+        loaded = LanguageModel(model, "The scorer `causal-lm`", self._settings)
         self._name, self._tokenizer, self._model, self._head = model, loaded.tokenizer, loaded.model, loaded.head
         self.window = loaded.window(self._settings.window, _DEFAULT_WINDOW)
         self._start = loaded.start

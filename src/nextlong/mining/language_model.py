@@ -11,10 +11,26 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from nextlong.config import Part
 from nextlong.errors import NextlongError, UsageError
 from nextlong.tokenization.tokenizer import load_tokenizer
 
 Dtype = Literal["float32", "bfloat16"]
+
+
+class ModelSettings(Part):
+    """How a model is loaded.
+
+    Attributes:
+        dtype: of the model; bfloat16 halves memory, and is faster where the processor or GPU computes in it.
+        device: where to compute; None is the first GPU where there is one.
+        trust_remote_code: run the code that comes with the model.
+    """
+
+    dtype: Dtype = "float32"
+    device: str | None = None
+    trust_remote_code: bool = False
+
 
 # A name on the Hugging Face hub: `name` or `owner/name`.
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -38,22 +54,13 @@ class LanguageModel:
         start: the ids that begin every row: BOS, where the tokenizer defines one.
     """
 
-    def __init__(
-        self,
-        name: str,
-        purpose: str,
-        dtype: Dtype = "float32",
-        device: str | None = None,
-        trust_remote_code: bool = False,
-    ) -> None:
+    def __init__(self, name: str, purpose: str, settings: ModelSettings | None = None) -> None:
         """Load a model and its tokenizer.
 
         Args:
             name: a folder, or a name on the Hugging Face hub.
             purpose: what needs it, as the beginning of a sentence.
-            dtype: of the model.
-            device: where to compute; None is the first GPU where there is one.
-            trust_remote_code: run the code that comes with the model.
+            settings: how to load it.
 
         Raises:
             UsageError: there is no such model.
@@ -62,7 +69,7 @@ class LanguageModel:
         _require_packages(purpose)
         self.name, self.folder = name, _folder_of(name)
         self.tokenizer = load_tokenizer(str(self.folder))
-        self.model, self.head = _load_model(self.folder, name, dtype, device, trust_remote_code)
+        self.model, self.head = _load_model(self.folder, name, settings or ModelSettings())
         rows = int(self.model.get_input_embeddings().weight.shape[0])
         if self.tokenizer.vocabulary_size > rows:
             raise NextlongError(
@@ -198,19 +205,19 @@ def _folder_of(model: str) -> Path:
     return folder
 
 
-def _load_model(folder: Path, name: str, dtype: str, device: str | None, trust_remote_code: bool) -> tuple[Any, Any]:
+def _load_model(folder: Path, name: str, settings: ModelSettings) -> tuple[Any, Any]:
     """The model, ready to compute with, and its output layer."""
     import torch
     import transformers
 
     version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-    dtypes = {"dtype" if version >= _DTYPE_RENAMED else "torch_dtype": getattr(torch, dtype)}
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtypes = {"dtype" if version >= _DTYPE_RENAMED else "torch_dtype": getattr(torch, settings.dtype)}
+    device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         model, loading = transformers.AutoModelForCausalLM.from_pretrained(
             str(folder),
             output_loading_info=True,
-            trust_remote_code=trust_remote_code,
+            trust_remote_code=settings.trust_remote_code,
             use_safetensors=True,  # the other formats are pickles, which may run code
             **dtypes,
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nextlong.execution.progress import Progress, Quiet
 from nextlong.inspection.opened import Dataset
-from nextlong.mining.language_model import Dtype, LanguageModel
+from nextlong.mining.language_model import Dtype, LanguageModel, ModelSettings
 from nextlong.quality.long_range_gain import USUAL_SAMPLE, LongRangeGain, long_range_gain, usual_local
 
 
@@ -45,7 +45,7 @@ def gain(
     """
     opened = [Dataset(each, pool) for each in ([datasets] if isinstance(datasets, str | Path) else datasets)]
     near = local or usual_local(dataset.config.length for dataset in opened)
-    loaded = LanguageModel(model, "The long-range gain", dtype=dtype, device=device)
+    loaded = LanguageModel(model, "The long-range gain", ModelSettings(dtype=dtype, device=device))
     results = []
     for dataset in opened:
         with (progress or Quiet()).stage(dataset.name, None, "sequences") as advance:
