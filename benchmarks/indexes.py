@@ -61,7 +61,7 @@ def main() -> None:
         "",
         f"`python benchmarks/indexes.py POOL`: {vectors.count:,} vectors of {vectors.dimensions} dimensions, {K} neighbours "
         f"each, one thread of {machine()}, {date.today().isoformat()}; numpy {np.__version__}, faiss {faiss.__version__}. "
-        "Other work ran on the machine; one run.",
+        "One run.",
     ]
     if options.table:
         write_table(options.table, "indexes.py", "\n".join(lines))
