@@ -17,6 +17,8 @@ from nextlong.inspection.opened import Dataset
 from nextlong.inspection.page import ribbons
 from nextlong.inspection.stats import stats
 from nextlong.public_text import printable
+from nextlong.quality.estimates import Estimate
+from nextlong.quality.long_range_gain import Gain, GainAtDistance, LongRangeGain
 
 MOST_BYTES = 5_000_000
 EVIL = "</script><script>window.broken=1</script><img src=x onerror='window.broken=1'><!--<script>"
@@ -247,6 +249,47 @@ def test_long_texts_are_cut_and_said_to_be(looked_at, browser, tmp_path, monkeyp
             break
     else:
         pytest.fail("no text is said to be cut")
+
+
+def measured(dataset, shift=0.0):
+    """What `nextlong gain` could have measured."""
+
+    def gain(value):
+        return Gain(9, 900, 2.5, Estimate(value + 1, value, value + 2), Estimate(value, value - 0.5, value + 0.5), None)
+
+    bins = [GainAtDistance(1 << power, 2 << power, gain(shift + power / 10)) for power in (9, 10, 11)]
+    return LongRangeGain(dataset, dataset, "<b>model", 256, 2048, 12, 3, gain(shift), bins, None)
+
+
+def test_gains_are_shown_by_distance(looked_at, browser, tmp_path):
+    path, file = tmp_path / "report.html", tmp_path / "gain.json"
+    file.write_text(json.dumps([asdict(measured("nextlong", 0.123)), asdict(measured("standard"))]))
+    result = run_cli("inspect", looked_at["nextlong"], looked_at["standard"], "--html", path, "--gain", file)
+    assert result.exit_code == 0, result.stderr
+    page = Page(browser, path)
+    section = page.tab.locator("section[aria-labelledby=gain]")
+    assert section.locator("figure svg").count() == 2
+    assert "<b>model" in section.inner_text()
+    section.locator("details").first.evaluate("each => each.open = true")
+    rows = [row.inner_text().split("\t") for row in section.locator("tbody").first.locator("tr").all()]
+    assert rows[0] == ["nextlong", "all", "9", "900", "2.5", "0.123 (-0.377 to 0.623)"]
+    assert rows[1][:2] == ["nextlong", "512-1,023"]
+    assert [row[0] for row in rows] == ["nextlong"] * 4 + ["standard"] * 4
+    assert page.wrong == []
+
+
+def test_gains_of_others_are_refused(looked_at, tmp_path):
+    path, file = tmp_path / "report.html", tmp_path / "gain.json"
+    for content, message in (
+        (json.dumps([asdict(measured("another"))]), "are of other datasets: another"),
+        ("[1, 2]", "not what `nextlong gain --json` prints"),
+    ):
+        file.write_text(content)
+        result = run_cli("inspect", looked_at["nextlong"], "--html", path, "--gain", file)
+        assert (result.exit_code, path.exists()) == (2, False)
+        assert message in result.stderr
+    assert "Cannot read" in run_cli("inspect", looked_at["nextlong"], "--html", path, "--gain", tmp_path / "none").stderr
+    assert run_cli("inspect", looked_at["nextlong"], "--gain", file).exit_code == 2
 
 
 def test_too_many_datasets_are_refused(looked_at, tmp_path):

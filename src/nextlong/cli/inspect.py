@@ -32,6 +32,9 @@ def inspect(
         list[Path], typer.Argument(help="Folders of datasets, or of a pool.", parser=located, metavar="PATH...")
     ],
     html: Annotated[Path | None, typer.Option(help="Write one page that shows the datasets side by side.")] = None,
+    gain: Annotated[
+        Path | None, typer.Option(help="With --html: what `nextlong gain --json` has printed of them.", metavar="FILE")
+    ] = None,
     sequence: Annotated[
         str | None, typer.Option(help="Show one sequence: its id, or its number from 0.", metavar="ID")
     ] = None,
@@ -49,10 +52,12 @@ def inspect(
     wanted = [option for option in (html, sequence, find, document) if option is not None]
     if len(wanted) > 1:
         raise UsageError("--html, --sequence, --find and --document show different things.", "Give one of them.")
+    if gain is not None and html is None:
+        raise UsageError("--gain is shown on a page only.", "Add --html report.html.")
     if html is not None:
         from nextlong.inspection.page.build import write_page
 
-        size = write_page([Dataset(path, pool) for path in paths], html, sample, seed)
+        size = write_page([Dataset(path, pool) for path in paths], html, sample, seed, gain)
         say(f"{name(html)}: {size / 1e6:.1f} MB, open it in a browser")
         return
     if len(paths) > 1:

@@ -18,8 +18,10 @@ from nextlong.inspection.dataset_figures import DatasetFigures, dataset_figures
 from nextlong.inspection.distribution import NOTHING
 from nextlong.inspection.opened import Dataset
 from nextlong.inspection.page import plots, tables
+from nextlong.inspection.page.gains import gains, read_gains
 from nextlong.inspection.page.ribbons import packed, ribbons
 from nextlong.public_text import printable, redacted
+from nextlong.quality.long_range_gain import LongRangeGain
 
 # Nothing but what is in the file: a browser that follows this loads no address, whatever a text says.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -33,7 +35,9 @@ _KEYS = (
 )
 
 
-def write_page(datasets: Sequence[Dataset], path: Path, sample: int | None, seed: int) -> int:
+def write_page(
+    datasets: Sequence[Dataset], path: Path, sample: int | None = None, seed: int = 0, gain: Path | None = None
+) -> int:
     """Write the page.
 
     Args:
@@ -41,19 +45,22 @@ def write_page(datasets: Sequence[Dataset], path: Path, sample: int | None, seed
         path: the file.
         sample: see :meth:`~nextlong.inspection.opened.Dataset.sample`.
         seed: which ones.
+        gain: what `nextlong gain --json` has printed of them.
 
     Returns:
         Its size in bytes.
 
     Raises:
-        UsageError: there are more datasets than can be told apart.
+        UsageError: there are more datasets than can be told apart; ``gain`` is no such file, or of other datasets.
         NextlongError: vl-convert is not installed, or a file of a dataset is missing or damaged.
     """
     if len(datasets) > plots.MOST_SERIES:
         raise UsageError(f"A page shows {plots.MOST_SERIES} datasets at most.", "Give fewer, or make several pages.")
+    names = _names(datasets)
+    measured = [] if gain is None else read_gains(gain, names)
     samples = [dataset.sample(sample, seed) for dataset in datasets]
     figures = [dataset_figures(*each) for each in zip(datasets, samples, strict=True)]
-    content = _page(_names(datasets), list(datasets), figures, ribbons(list(datasets), samples)).encode()
+    content = _page(names, list(datasets), figures, measured, ribbons(list(datasets), samples)).encode()
     with atomic(path) as temporary:
         temporary.write_bytes(content)
     return len(content)
@@ -65,13 +72,20 @@ def _names(datasets: Sequence[Dataset]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
 
 
-def _page(names: list[str], datasets: list[Dataset], figures: list[DatasetFigures], sequences: list[dict[str, Any]]) -> str:
+def _page(
+    names: list[str],
+    datasets: list[Dataset],
+    figures: list[DatasetFigures],
+    measured: list[LongRangeGain],
+    sequences: list[dict[str, Any]],
+) -> str:
     title = f"{', '.join(names)} · nextlong inspect"
     sections = {
         "Summary": tables.summary(names, figures),
         "Sequences": _sequences(names, figures),
         "Figures": _figures(names, figures),
         "Quality": _quality(names, figures),
+        **({"Gain": gains(names, measured)} if measured else {}),
         "Filtered": _filtered(names, figures),
         "Throughput": tables.stages(names, figures),
         "Configuration": _configuration(names, datasets),
@@ -150,7 +164,7 @@ def _figures(names: list[str], figures: list[DatasetFigures]) -> str:
         "Documents in a sequence": [one.documents_per_sequence for one in figures],
     }
     parts = [
-        _figure(
+        tables.figure(
             "Similarity by rank (mean, and the span from 10 % to 90 %)",
             plots.similarity_by_rank(names, figures),
             tables.similarities(names, figures),
@@ -158,7 +172,7 @@ def _figures(names: list[str], figures: list[DatasetFigures]) -> str:
     ]
     for title, distributions in lengths.items():
         parts.append(
-            _figure(
+            tables.figure(
                 title,
                 plots.shares(names, distributions, title.partition(" (")[0].lower()),
                 tables.quantiles(names, distributions),
@@ -169,21 +183,17 @@ def _figures(names: list[str], figures: list[DatasetFigures]) -> str:
         names, [{str(n): chunks for n, chunks in one.quality.reuse.by_uses.items()} for one in figures], "sequences"
     )
     parts.append(
-        _figure(
+        tables.figure(
             "Sequences that a chunk stands in",
             plots.shares(names, uses, "sequences"),
             f"{used}<h3>Used most</h3>{tables.most_used(names, figures)}",
         )
     )
     sources = [{each.source or "all others": each.tokens for each in one.sources} for one in figures]
-    parts.append(_figure("Tokens by source", plots.bars(names, sources, "tokens"), tables.amounts(names, sources, "source")))
+    parts.append(
+        tables.figure("Tokens by source", plots.bars(names, sources, "tokens"), tables.amounts(names, sources, "source"))
+    )
     return f'<p class="soft">Looked at: {looked}.</p><div class="plots">{"".join(parts)}</div>'
-
-
-def _figure(title: str, plot: str, numbers: str) -> str:
-    shown = plot or '<p class="soft">There is nothing to show.</p>'
-    details = f"<details><summary>Numbers</summary>{numbers}</details>"
-    return f"<figure><figcaption>{escape(title)}</figcaption>{shown}{details}</figure>"
 
 
 def _quality(names: list[str], figures: list[DatasetFigures]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from nextlong.errors import NextlongError
 from nextlong.inspection.dataset_figures import DatasetFigures
 from nextlong.inspection.distribution import Bin, Distribution
+from nextlong.quality.estimates import Estimate
 
 # Datasets side by side: as many colours as are told apart by all eyes (Okabe and Ito), and as many dashes for grey ones.
 MOST_SERIES = 6
@@ -59,6 +60,38 @@ def similarity_by_rank(names: Sequence[str], figures: Sequence[DatasetFigures]) 
     }
     x = {"field": "rank", "type": "quantitative", "scale": {"type": "log", "base": 2}, "title": "rank among the neighbours"}
     return _svg({"data": {"values": values}, "encoding": {"x": x}, "layer": [band, line]})
+
+
+def gain_by_distance(names: Sequence[str], points: Sequence[tuple[str, float, Estimate]]) -> str:
+    """Gains over distance, with their intervals as bars; empty where there are none.
+
+    Args:
+        names: the datasets of the page.
+        points: the dataset, the distance in tokens, the gain there.
+    """
+    values = [
+        {"dataset": name, "distance": distance, "gain": each.value, "low": each.low, "high": each.high}
+        for name, distance, each in points
+    ]
+    if not values:
+        return ""
+    y = {"type": "quantitative", "title": "nats a token"}
+    interval = {
+        "mark": {"type": "rule", "opacity": 0.6},
+        "encoding": {"y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": _colour(names, legend=False)},
+    }
+    line = {
+        "mark": {"type": "line", "point": True},
+        "encoding": {"y": {**y, "field": "gain"}, "color": _colour(names), "strokeDash": _dash(names)},
+    }
+    zero = {
+        "data": {"values": [{}]},
+        "mark": {"type": "rule", "color": "var(--soft)", "aria": False},
+        "encoding": {"y": {"datum": 0}},
+    }
+    x = {"field": "distance", "type": "quantitative", "scale": {"type": "log", "base": 2}, "title": "distance in tokens"}
+    shown = {"data": {"values": values}, "encoding": {"x": x}, "layer": [interval, line]}
+    return _svg({"layer": [zero, shown]})
 
 
 def shares(names: Sequence[str], distributions: Sequence[Distribution], title: str) -> str:

@@ -23,6 +23,13 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
+def figure(title: str, plot: str, numbers: str) -> str:
+    """A plot with its numbers below it."""
+    shown = plot or '<p class="soft">There is nothing to show.</p>'
+    details = f"<details><summary>Numbers</summary>{numbers}</details>"
+    return f"<figure><figcaption>{escape(title)}</figcaption>{shown}{details}</figure>"
+
+
 def text(value: str) -> str:
     """Anything that others wrote, as it may stand in the page."""
     return escape(printable(value, lines=False))
@@ -138,10 +145,11 @@ def quality(names: Sequence[str], figures: Sequence[DatasetFigures]) -> str:
             rows.setdefault(name, [])
         for name, values in rows.items():
             values.append(measured.get(name))
-    return table(["", *names], [[name, *map(_interval, values)] for name, values in rows.items()])
+    return table(["", *names], [[name, *map(interval, values)] for name, values in rows.items()])
 
 
-def _interval(estimate: Estimate | None) -> str:
+def interval(estimate: Estimate | None) -> str:
+    """An estimate with its interval."""
     if estimate is None:
         return "none"
     return f"{estimate.value:.4g} ({estimate.low:.4g} to {estimate.high:.4g})"
