@@ -17,7 +17,11 @@ from small_runs import contents, leftovers
 from nextlong.pool import layout
 
 # What is killed: name → options.
-SCREENINGS = {"drop": ("--deduplicate", "drop"), "report": ("--deduplicate", "report")}
+EVALUATION = ("--decontaminate", "evaluation.jsonl")
+SCREENINGS = {
+    "drop": (*EVALUATION, "--deduplicate", "drop", "--max-ngram-documents", "9"),
+    "report": (*EVALUATION, "--contaminated", "report", "--deduplicate", "report"),
+}
 
 
 def index(name):
@@ -31,6 +35,7 @@ def given(tmp_path_factory):
     documents = with_copies(make_documents(32))
     for number in range(2):
         write_corpus(folder / "corpus" / f"{number}.jsonl", documents[number::2])
+    write_corpus(folder / "evaluation.jsonl", [{"text": each["text"][200:420]} for each in documents[::6]])
     return folder
 
 

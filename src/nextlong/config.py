@@ -60,11 +60,22 @@ class ScreeningConfig(Part):
     """What is looked for in the corpus before it is indexed: copies, and text of evaluation data.
 
     Attributes:
+        decontaminate: evaluation data, named as the inputs of a corpus are: files, folders, patterns, URLs. Chunks that
+            share a run of words with them are contaminated.
+        evaluation_fields: of JSON and tables, take strings below keys, or in columns, of these names only; empty takes all.
+        contaminated: drop contaminated ``chunks``, or their whole ``documents``; or only ``report`` them.
+        ngram_words: how many words a run has.
+        max_ngram_documents: runs that are in more documents of the corpus than this do not count; None: all do.
         deduplicate: ``off``; ``report`` chunks that are copies of earlier ones; or ``drop`` them.
         duplicate_jaccard: chunks whose 5-word shingles have this Jaccard similarity (MinHash estimate) or more are copies;
             text equal after white-space folding is one in any case.
     """
 
+    decontaminate: tuple[str, ...] = ()
+    evaluation_fields: tuple[str, ...] = ()
+    contaminated: Literal["chunks", "documents", "report"] = "chunks"
+    ngram_words: int = Field(default=13, ge=5, le=100)
+    max_ngram_documents: int | None = Field(default=None, gt=0)
     deduplicate: Literal["off", "report", "drop"] = "off"
     duplicate_jaccard: float = Field(default=0.8, ge=0.7, le=1)
 
@@ -76,12 +87,17 @@ class ScreeningConfig(Part):
     @property
     def looks(self) -> bool:
         """Whether anything is looked for."""
-        return self.deduplicate != "off"
+        return self.deduplicate != "off" or bool(self.decontaminate)
 
     @property
     def drops(self) -> bool:
         """Whether anything that is found is dropped."""
-        return self.deduplicate == "drop"
+        return self.deduplicate == "drop" or self.drops_contaminated
+
+    @property
+    def drops_contaminated(self) -> bool:
+        """Whether what shares words with evaluation data is dropped."""
+        return bool(self.decontaminate) and self.contaminated != "report"
 
 
 class EncoderConfig(Part):

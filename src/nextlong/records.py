@@ -172,6 +172,30 @@ COPY_SCHEMA = pa.schema(
     ]
 )
 
+# Texts of evaluation data, by number.
+EVALUATION_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),  # 1-based
+        pa.field("name", pa.string(), nullable=False),  # the field, as `question.text[3]`; empty for a file of text
+    ]
+)
+
+# Runs of words of evaluation data in one shard as it was read, in order.
+MATCH_SCHEMA = pa.schema(
+    [
+        pa.field("document", pa.int64(), nullable=False),  # its row in the shard
+        pa.field("first", pa.int64(), nullable=False),  # the rows of the chunks in which it begins and ends
+        pa.field("last", pa.int64(), nullable=False),
+        pa.field(
+            "at", pa.int64(), nullable=False
+        ),  # with which of the words that begin in the first chunk it begins, 0-based
+        pa.field("words", pa.int64(), nullable=False),  # how many words it has
+        pa.field("run", pa.int64(), nullable=False),  # its number in the table of runs
+        pa.field("text", pa.int64(), nullable=False),  # the first evaluation text that has it
+    ]
+)
+
 # One row for each chunk that the screening found, in the order of the corpus; and for what was dropped with its document.
 SCREENED_SCHEMA = pa.schema(
     [

@@ -62,7 +62,7 @@ def test_what_is_left_is_what_is_no_copy(plain, dropped):
     ids = plain.document_ids(np.array([number for number in range(plain.documents) if number not in gone]))
     assert dropped.document_ids(np.arange(dropped.documents)) == ids
     assert counts["near_copies"] > 0 and verified(dropped.folder)
-    groups = dropped.description["screening"]
+    groups = dropped.description["screening"]["copies"]
     assert sum(groups["groups_by_size"].values()) == groups["groups"] <= copies.sum()
 
 

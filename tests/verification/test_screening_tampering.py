@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,17 +15,24 @@ from tampering import flip_a_byte, forge_receipts
 import nextlong
 from nextlong.execution.arrow import open_arrow, write_arrow
 from nextlong.pool import layout
-from nextlong.records import CHUNK_SCHEMA, COPY_SCHEMA, SCREENED_SCHEMA
+from nextlong.records import CHUNK_SCHEMA, COPY_SCHEMA, MATCH_SCHEMA, SCREENED_SCHEMA
 
-DROP = {"deduplicate": "drop"}
-PARTS = ("chunks", "documents", "fingerprints", "screening/copies", "screening/report", "ingested/chunks")
+PARTS = ("chunks", "documents", "fingerprints", "ingested/chunks")
+PARTS += tuple(f"screening/{name}" for name in ("copies", "report", "matches", "evaluation"))
+
+
+def rules(folder):
+    return {"deduplicate": "drop", "decontaminate": [str(folder / "evaluation.jsonl")], "max_ngram_documents": 100}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
-    corpus = write_corpus(folder / "corpus.jsonl", with_copies(make_documents(40)))
-    assert verified(build(corpus, folder / "pool", DROP).folder)
+    documents = with_copies(make_documents(40))
+    corpus = write_corpus(folder / "corpus.jsonl", documents)
+    write_corpus(folder / "evaluation.jsonl", [{"text": each["text"][200:420]} for each in documents[::6]])
+    pool = build(corpus, folder / "pool", rules(folder))
+    assert verified(pool.folder) and pool.description["counts"]["contaminated_chunks"] > 5
     return folder
 
 
@@ -84,4 +92,17 @@ def test_a_damaged_list_of_copies_is_an_error_that_names_it(made, pool):
     failures = nextlong.verify(pool, workers=1).failures
     assert any(path.name in failure.where for failure in failures)
     path.unlink()
-    assert verified(build(made / "corpus.jsonl", pool, DROP).folder)
+    assert verified(build(made / "corpus.jsonl", pool, rules(made)).folder)
+
+
+def test_a_run_of_evaluation_data_that_is_hidden(pool):
+    path = min((pool / layout.MATCHES).iterdir())
+    rows = open_arrow(path, MATCH_SCHEMA).to_pylist()
+    assert any("elsewhere in the shard" in each for each in failures_with(pool, path, rows[1:], MATCH_SCHEMA))
+
+
+def test_a_run_that_is_said_to_be_in_more_documents(pool):
+    path = pool / layout.EVALUATION / "shared.npy"
+    np.save(path, np.load(path) + 1000)  # so that it does not count
+    forge_receipts(pool)
+    assert any("other numbers of documents" in str(each) for each in nextlong.verify(pool, workers=1).failures)

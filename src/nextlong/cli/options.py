@@ -54,6 +54,33 @@ ChunkTokenizer = Annotated[
     str | None, typer.Option(help="What the chunker `tokens` counts with.", rich_help_panel=_CHUNKS, show_default=False)
 ]
 
+Decontaminate = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILES",
+        help="Evaluation data: chunks that share a run of words with it are dropped. May be repeated.",
+        rich_help_panel=_SCREENING,
+    ),
+]
+EvaluationField = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Take its texts from this field only; may be repeated. (default: all)",
+        rich_help_panel=_SCREENING,
+    ),
+]
+Contaminated = Annotated[
+    str | None,
+    typer.Option(
+        help="Drop contaminated chunks, or documents; or only report them. (default: chunks)", rich_help_panel=_SCREENING
+    ),
+]
+NgramWords = Annotated[int | None, typer.Option(help="Words of a run. (default: 13)", rich_help_panel=_SCREENING)]
+MaxNgramDocuments = Annotated[
+    int | None,
+    typer.Option(help="Runs in more documents of the corpus do not count. (default: all do)", rich_help_panel=_SCREENING),
+]
 Deduplicate = Annotated[
     str | None,
     typer.Option(
@@ -144,6 +171,11 @@ _POOL_KEYS = {
     "granularity": ("chunking", "granularity"),
     "cap": ("chunking", "cap"),
     "chunk_tokenizer": ("chunking", "tokenizer"),
+    "decontaminate": ("screening", "decontaminate"),
+    "evaluation_field": ("screening", "evaluation_fields"),
+    "contaminated": ("screening", "contaminated"),
+    "ngram_words": ("screening", "ngram_words"),
+    "max_ngram_documents": ("screening", "max_ngram_documents"),
     "deduplicate": ("screening", "deduplicate"),
     "duplicate_jaccard": ("screening", "duplicate_jaccard"),
     "encoder": ("encoder", "name"),
@@ -163,7 +195,8 @@ def pool_sections(options: dict[str, Any]) -> dict[str, Any]:
     """The sections of a pool's configuration from a command's options by name; what is not given is left out."""
     sections: dict[str, Any] = {section: {} for section, _ in _POOL_KEYS.values()}
     for option, (section, key) in _POOL_KEYS.items():
-        sections[section][key] = options[option]
+        value = options[option]
+        sections[section][key] = (tuple(value) or None) if isinstance(value, list) else value
     # The one switch: not given, it leaves the recipe's value alone.
     sections["encoder"]["trust_remote_code"] = options["trust_remote_code"] or None
     return given(sections)

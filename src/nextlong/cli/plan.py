@@ -19,7 +19,7 @@ from nextlong.api import base_recipe, dataset_config, is_pool, pool_config
 from nextlong.chunking import make_chunker
 from nextlong.cli.terminal import cell
 from nextlong.composition.registry import method_class, method_options
-from nextlong.config import DatasetConfig, PoolConfig
+from nextlong.config import CorpusConfig, DatasetConfig, PoolConfig
 from nextlong.corpus import Source, find_sources, read_source
 from nextlong.corpus.source import open_binary
 from nextlong.dataset.layout import sequences_per_shard
@@ -106,6 +106,11 @@ def _add_screening(table: Table, config: PoolConfig, shards: int, sizes: tuple[i
     if not screening.looks:
         return
     every, fingerprints = f"{format_count(chunks)} chunks", chunks * _SIGNATURE_BYTES
+    if screening.decontaminate:
+        files = find_sources(CorpusConfig(inputs=screening.decontaminate))
+        table.add_row("evaluation", "1", f"{len(files):,} files of evaluation data", "2 to 4 times their size")
+        table.add_row("match", f"{shards:,}", f"{every}, runs of {screening.ngram_words} words", "what is found")
+        table.add_row("shared", "1", "in how many documents each run is", "what is found")
     table.add_row("fingerprint", f"{shards:,}", every, format_bytes(fingerprints))
     if screening.deduplicate != "off":
         memory = f"{every}, about {format_bytes(chunks * _DEDUPLICATION_BYTES)} of memory"

@@ -46,12 +46,29 @@ def _screening_rows(pool: Pool) -> list[tuple[str, str]]:
     """What the screening found; nothing where it was off."""
     screening, counts, found = pool.config.screening, pool.description["counts"], pool.description.get("screening", {})
     rows = []
+    if screening.decontaminate:
+        texts = found["evaluation"]
+        rows.append(
+            (
+                "evaluation",
+                f"{texts['texts']:,} texts with {texts['runs']:,} runs of {screening.ngram_words} words; shorter texts: "
+                f"{texts['whole_texts']:,} looked for as a whole, {texts['ignored_texts']:,} too short to be",
+            )
+        )
+        rows.append(
+            (
+                "contaminated",
+                f"{counts['contaminated_chunks']:,} chunks of {counts['contaminated_documents']:,} documents share some",
+            )
+        )
+        rows += [("shared most", f"{each['documents']:,} documents: {each['words']}") for each in found["most_shared"]]
     if screening.deduplicate != "off":
+        copies = found["copies"]
         rows.append(
             (
                 "copies",
                 f"{counts['copies']:,} chunks have the words of an earlier one, {counts['near_copies']:,} nearly "
-                f"({found['groups']:,} groups, the largest of {found['largest_group']:,})",
+                f"({copies['groups']:,} groups, the largest of {copies['largest_group']:,})",
             )
         )
     if screening.drops:

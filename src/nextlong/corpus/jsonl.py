@@ -34,24 +34,31 @@ def read_jsonl(source: Source, config: CorpusConfig) -> Iterator[Document | Reje
     Raises:
         NextlongError: the file cannot be opened or the storage fails.
     """
+    for row, values in json_rows(source.location):
+        yield values if isinstance(values, Reject) else document_from_row(row, values, config)
+
+
+def json_rows(location: str) -> Iterator[tuple[int, dict[str, object] | Reject]]:
+    """The objects of a JSON Lines file with their rows, or why a line is none; see :func:`read_jsonl`."""
     row = 0
     try:
-        for line in _lines(blocks_of(source.location)):
+        for line in _lines(blocks_of(location)):
             row += 1
             if line is None:
-                yield Reject(row, f"the line has more than {MOST_DOCUMENT_BYTES >> 20} MiB")
+                yield row, Reject(row, f"the line has more than {MOST_DOCUMENT_BYTES >> 20} MiB")
                 continue
             if row == 1:
                 if line.startswith(UTF16_BOMS):
-                    yield Reject(0, "the file is UTF-16, not UTF-8; convert it, for example with iconv")
+                    yield 0, Reject(0, "the file is UTF-16, not UTF-8; convert it, for example with iconv")
                     return
                 line = line.removeprefix(UTF8_BOM)
             line = line.strip(_JSON_SPACE)
             if line:
-                yield _parsed(row, line, config)
+                yield row, _parsed(row, line)
     except DamagedFile as damage:
         # Zero rows read may still be a good header: the damage is the file's, not the first row's.
-        yield Reject(row + 1 if row else 0, f"{damage} after row {row:,}; what follows is lost")
+        place = row + 1 if row else 0
+        yield place, Reject(place, f"{damage} after row {row:,}; what follows is lost")
 
 
 def _lines(blocks: Iterator[bytes]) -> Iterator[bytes | None]:
@@ -86,7 +93,7 @@ def _fast(line: bytes) -> object:
         return None
 
 
-def _parsed(row: int, line: bytes, config: CorpusConfig) -> Document | Reject:
+def _parsed(row: int, line: bytes) -> dict[str, object] | Reject:
     if len(line) > _LONG_LINE_BYTES and sum(map(line.count, _BETWEEN_VALUES)) > _MOST_VALUES:
         return Reject(row, f"the line has more than {_MOST_VALUES:,} values")
     try:
@@ -105,4 +112,4 @@ def _parsed(row: int, line: bytes, config: CorpusConfig) -> Document | Reject:
     if not isinstance(values, dict):
         hint = "; this is JSON, not JSON Lines" if row == 1 and isinstance(values, list) else ""
         return Reject(row, f"the line is not a JSON object{hint}")
-    return document_from_row(row, values, config)
+    return values

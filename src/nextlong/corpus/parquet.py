@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -30,26 +30,46 @@ def read_parquet(source: Source, config: CorpusConfig) -> Iterator[Document | Re
     Raises:
         NextlongError: the file cannot be opened, the storage fails, or the table lacks a column of the right type.
     """
+    for row, batch in _batches(source, lambda schema: needed_columns(schema, source.name, config)):
+        yield from [batch] if isinstance(batch, Reject) else documents_of_batch(batch, row, config)
+
+
+def table_rows(source: Source) -> Iterator[tuple[int, dict[str, object] | Reject]]:
+    """The rows of a Parquet file in order, all their columns, each with its number; see :func:`read_parquet`."""
+    for before, batch in _batches(source, lambda _: None):
+        if isinstance(batch, Reject):
+            yield batch.row, batch
+            continue
+        names = batch.schema.names
+        keys = [name if names.count(name) == 1 else f"{name}#{place}" for place, name in enumerate(names)]
+        for row, values in enumerate(zip(*(column.to_pylist() for column in batch.columns), strict=True), start=before + 1):
+            yield row, dict(zip(keys, values, strict=True))
+
+
+def _batches(
+    source: Source, columns_of: Callable[[pa.Schema], list[str] | None]
+) -> Iterator[tuple[int, pa.RecordBatch | Reject]]:
+    """Batches of some columns of a Parquet file (None: all), each with the rows before it; a reject where it is damaged."""
     import pyarrow.parquet as pq
 
     row = 0
     with open_binary(source.location) as opened:
         try:
             table = pq.ParquetFile(opened, buffer_size=READ_BUFFER_BYTES)
-            columns = needed_columns(table.schema_arrow, source.name, config)
+            columns = columns_of(table.schema_arrow)
             # Group by group: a batch over two groups would be lost with the second, and its good rows with it.
             for group in range(table.num_row_groups):
                 for batch in table.iter_batches(_rows_at_once(table, group), row_groups=[group], columns=columns):
-                    yield from documents_of_batch(batch, row, config)
+                    yield row, batch
                     row += batch.num_rows
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # names of columns may be no text
             # Arrow reports damaged content as an OSError too; those of the system carry a number.
             if isinstance(error, OSError) and error.errno is not None:
                 raise reading_error(source.location, error) from None
             if row == 0:
-                yield Reject(0, "the Parquet file is damaged or ends early: no footer or no readable first row")
+                yield 0, Reject(0, "the Parquet file is damaged or ends early: no footer or no readable first row")
             else:
-                yield Reject(row + 1, f"the Parquet file is damaged after row {row:,}; what follows is lost")
+                yield row, Reject(row + 1, f"the Parquet file is damaged after row {row:,}; what follows is lost")
         except NextlongError:
             raise
         except Exception as error:  # Arrow lets the exceptions of every fsspec backend through

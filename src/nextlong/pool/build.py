@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import nextlong
-from nextlong.config import PoolConfig, ScreeningConfig, config_hash
+from nextlong.config import CorpusConfig, PoolConfig, config_hash
 from nextlong.corpus import Source, find_sources
 from nextlong.embedding.protocol import Encoder
 from nextlong.embedding.registry import load_encoder, needs_fit, preparation
@@ -22,7 +22,7 @@ from nextlong.execution.tasks import Receipt, Task
 from nextlong.index.cuvs import require_cuvs
 from nextlong.pool import catalog, embed, fingerprints, indexing, ingest, layout, screening
 from nextlong.pool.derived import remove_outdated
-from nextlong.pool.ingest import ShardReady
+from nextlong.pool.ingest import ShardReady, named_fingerprints
 from nextlong.pool.pool import Pool
 from nextlong.pool.screening import Screened
 from nextlong.public_text import redacted
@@ -56,6 +56,7 @@ def build(
         NextlongError: a source cannot be read, two documents share an id, no document is left, …
     """
     sources = find_sources(config.corpus)
+    looked_for = find_sources(CorpusConfig(inputs=config.screening.decontaminate)) if config.screening.decontaminate else []
     if config.index.kind == "cuvs":
         require_cuvs()  # which should not wait until the corpus is encoded
     encoder = None
@@ -65,18 +66,20 @@ def build(
         encoder = load_encoder(config.encoder)  # a wrong name or missing weights should not wait until the corpus is read
     plan = {
         "kind": "pool",
-        "config": _shown(config.model_dump(mode="json", exclude={"corpus": {"inputs"}})),
-        "sources": _fingerprints(sources),
+        "config": _shown(config, exclude={"corpus": {"inputs"}, "screening": {"decontaminate"}}),
+        "sources": named_fingerprints(sources),
+        **({"evaluation": named_fingerprints(looked_for)} if looked_for else {}),
     }
     with claimed(folder, plan, layout.DESCRIPTION, overwrite, progress, inside=(layout.TOKENS, layout.DERIVED)):
         run = Run(folder, executor, progress)
         screening.prepare(run, config.screening)
+        evaluation = screening.read_evaluation(run, config.screening, looked_for) if looked_for else None
         ingested = _ingest(run, config, sources, strict, encoder)
         base = screening.base_of(folder, config.screening)
         fingerprinted, screened = [], None
         if config.screening.looks:
             fingerprinted = _fingerprint(run, base, ingested)
-            screened = screening.screened(run, config.screening, ingested, fingerprinted)
+            screened = screening.screened(run, config.screening, evaluation, ingested, fingerprinted)
         # What is in the pool: as it was read, or what the screening left of it.
         made = screened.receipts if screened and config.screening.drops else ingested
         described = _catalog(run, made)
@@ -88,14 +91,15 @@ def build(
         vectors = indexing.Vectors(folder / layout.VECTORS, tuple(shards), rows, checksums)
         indexed = indexing.build_index(run, vectors, config.index, run.outputs(embedded, layout.VECTORS))
         _write_checksums(run, [*made, described, *fingerprinted, *embedded, *indexed])
-        _describe(run, config, sources, ingested, made, screened, described, embedded, indexed)
+        _describe(run, config, (sources, looked_for), ingested, made, screened, described, embedded, indexed)
     return Pool(folder)
 
 
-def _shown(config: dict[str, Any]) -> dict[str, Any]:
+def _shown(config: PoolConfig, exclude: dict[str, Any] | None = None) -> dict[str, Any]:
     """A pool's configuration as it is stored: an encoder's address may have a key in it. Without a screening that is off."""
-    shown = {**config, "encoder": {**config["encoder"], "name": redacted(config["encoder"]["name"])}}
-    if shown["screening"] == ScreeningConfig().model_dump(mode="json"):
+    plain = config.model_dump(mode="json", exclude=exclude)
+    shown = {**plain, "encoder": {**plain["encoder"], "name": redacted(plain["encoder"]["name"])}}
+    if not config.screening.looks:
         del shown["screening"]
     return shown
 
@@ -116,7 +120,7 @@ def _ingest(run: Run, config: PoolConfig, sources: Sequence[Source], strict: boo
             ingest.ingest,
             (group, number, corpus, config.chunking, run.folder, strict, this_run, base),
             version,
-            _fingerprints(group),
+            named_fingerprints(group),
         )
         for number, group in enumerate(grouped(sources))
     ]
@@ -144,14 +148,6 @@ def _ingest(run: Run, config: PoolConfig, sources: Sequence[Source], strict: boo
             f"See {run.folder / layout.REJECTS} for the reasons." if rejected else "Are the sources empty?",
         )
     return receipts
-
-
-def _fingerprints(sources: Sequence[Source]) -> dict[str, str]:
-    """Name → fingerprint; one of all that have the same name, as addresses have that differ in their queries only."""
-    found: dict[str, list[str]] = {}
-    for source in sources:
-        found.setdefault(source.name, []).append(source.fingerprint)
-    return {name: each[0] if len(each) == 1 else config_hash(each) for name, each in found.items()}
 
 
 def grouped(sources: Sequence[Source]) -> list[list[Source]]:
@@ -258,7 +254,7 @@ def _write_checksums(run: Run, receipts: Sequence[Receipt]) -> None:
 def _describe(
     run: Run,
     config: PoolConfig,
-    sources: Sequence[Source],
+    sources: tuple[Sequence[Source], Sequence[Source]],
     ingested: Sequence[Receipt],
     made: Sequence[Receipt],
     screened: Screened | None,
@@ -278,8 +274,10 @@ def _describe(
         for reason, amount in receipt.info["reasons"].items():
             reasons[reason] = reasons.get(reason, 0) + amount
     made_of = [described.checksums(), _chunk_checksums(made), *(receipt.checksums() for receipt in embedded)]
-    plain = _shown(config.model_dump(mode="json"))
-    plain["corpus"]["inputs"] = [source.name for source in sources]  # no credentials, no patterns
+    plain = _shown(config)
+    plain["corpus"]["inputs"] = [source.name for source in sources[0]]  # no credentials, no patterns
+    if sources[1]:
+        plain["screening"]["decontaminate"] = [source.name for source in sources[1]]
     content: dict[str, Any] = {
         "id": config_hash(made_of, indexed[-1].info, *(receipt.checksums() for receipt in indexed)),
         "chunks_id": config_hash(_chunk_checksums(made)),

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nextlong.config import ScreeningConfig
 from nextlong.execution.arrays import load_array
 from nextlong.execution.arrow import record_batch, write_arrow
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
-from nextlong.mining.copies import PERMUTATIONS
 from nextlong.pool import layout
+from nextlong.pool.screen import contaminated_rows
 from nextlong.records import COPY_SCHEMA
 from nextlong.screening.duplicates import Copies, find_copies
 from nextlong.screening.signatures import Signatures
@@ -22,7 +23,7 @@ from nextlong.screening.signatures import Signatures
 VERSION = 1
 
 
-def deduplicate(folder: Path, base: Path, shards: list[str], max_jaccard: float) -> Outcome:
+def deduplicate(folder: Path, base: Path, shards: list[str], screening: ScreeningConfig, gone: list[str]) -> Outcome:
     """Write ``screening/copies/<shard>.arrow`` for each shard that has copies.
 
     Takes some 60 bytes of memory a chunk, and some 30 more for each other chunk that shares a band with it.
@@ -31,13 +32,18 @@ def deduplicate(folder: Path, base: Path, shards: list[str], max_jaccard: float)
         folder: the pool's.
         base: where the chunks are whose fingerprints are compared.
         shards: their names, in the order of the corpus.
-        max_jaccard: see :func:`~nextlong.screening.duplicates.find_copies`.
+        screening: what a copy is.
+        gone: shards of which chunks are dropped for another reason; what is dropped is no copy, and nothing is one of it.
     """
     keys = np.concatenate([load_array(_path(base, shard, "keys"), np.uint64) for shard in shards])
     signatures = Signatures([load_array(_path(base, shard, "signatures"), np.uint16, 2) for shard in shards])
-    copies = find_copies(keys, signatures, max_jaccard, done=advance)
     sizes = [len(load_array(_path(base, shard, "keys"), np.uint64)) for shard in shards]
     ends = np.cumsum(sizes)
+    left_out = np.zeros(len(keys), dtype=bool)
+    for shard in gone:
+        number = shards.index(shard)
+        left_out[ends[number] - sizes[number] + contaminated_rows(folder, base, shard, screening)] = True
+    copies = find_copies(keys, signatures, screening.duplicate_jaccard, left_out, advance)
     files = []
     names = np.array(shards)
     borders = np.searchsorted(copies.chunks, np.concatenate([[0], ends]))
@@ -75,8 +81,3 @@ def _figures(copies: Copies) -> dict[str, Any]:
         # 2 to 3, 4 to 7, 8 to 15 …
         "groups_by_size": {f"{1 << power}-{(2 << power) - 1}": powers[power] for power in sorted(powers)},
     }
-
-
-def similarity(matches: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """The Jaccard similarity that so many equal places estimate."""
-    return (matches / PERMUTATIONS).astype(np.float32)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import xxhash
 
 from nextlong.chunking import Chunk, is_blank, make_chunker
-from nextlong.config import ChunkingConfig, CorpusConfig
+from nextlong.config import ChunkingConfig, CorpusConfig, config_hash
 from nextlong.corpus import Source, read_source
 from nextlong.errors import NextlongError
 from nextlong.execution.arrow import record_batch, write_arrow
@@ -204,3 +204,11 @@ class _Rejects:
     def files(self) -> list[Path]:
         """What was written."""
         return [self._path] if self.count else []
+
+
+def named_fingerprints(sources: Sequence[Source]) -> dict[str, str]:
+    """Name → fingerprint; one of all that have the same name, as addresses have that differ in their queries only."""
+    found: dict[str, list[str]] = {}
+    for source in sources:
+        found.setdefault(source.name, []).append(source.fingerprint)
+    return {name: each[0] if len(each) == 1 else config_hash(each) for name, each in found.items()}

@@ -15,12 +15,14 @@ INDEX = "index"
 # Where documents, chunks and fingerprints lie as they were read, in a pool from which some are dropped.
 INGESTED = "ingested"
 COPIES = "screening/copies"  # which chunks are copies of which, as found
+EVALUATION = "screening/evaluation"  # the runs of words of evaluation data, and where they are from
+MATCHES = "screening/matches"  # where they stand in the corpus
 REPORT = "screening/report"  # what was dropped or only reported, and why
 SCREENING = "screening"
 MADE = (  # by the tasks of `nextlong index`
     *(DOCUMENTS, CHUNKS, REJECTS, CATALOG, FINGERPRINTS, ENCODER, VECTORS, INDEX),
     *(f"{INGESTED}/{name}" for name in (DOCUMENTS, CHUNKS, FINGERPRINTS)),
-    *(COPIES, REPORT),
+    *(EVALUATION, MATCHES, COPIES, REPORT),
 )
 TOKENS = "tokens"
 DERIVED = "derived"  # what some methods need, made when first asked for

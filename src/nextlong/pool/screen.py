@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from nextlong.execution.arrow import open_arrow, record_batch, strings, taken, w
 from nextlong.execution.files import atomic
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
-from nextlong.pool import layout
-from nextlong.pool.deduplicate import similarity
+from nextlong.mining.copies import PERMUTATIONS
+from nextlong.pool import decontaminate, layout
 from nextlong.records import CHUNK_SCHEMA, COPY_SCHEMA, DOCUMENT_SCHEMA, SCREENED_SCHEMA
 
 VERSION = 1
@@ -28,8 +29,10 @@ _COUNTED = ("documents", "chunks", "characters")
 
 Rows = npt.NDArray[np.int64]
 
+_NONE = np.empty(0, dtype=np.int64)
 
-def screen(folder: Path, base: Path, shard: str, screening: ScreeningConfig, has_copies: bool) -> Outcome:
+
+def screen(folder: Path, base: Path, shard: str, screening: ScreeningConfig, has_matches: bool, has_copies: bool) -> Outcome:
     """Write ``screening/report/<shard>.parquet`` if there is anything to report; and the shard, if anything is dropped.
 
     The shard is documents, chunks and fingerprints, as they lie in ``base``, without the chunks that are dropped and the
@@ -40,9 +43,10 @@ def screen(folder: Path, base: Path, shard: str, screening: ScreeningConfig, has
         base: where the shard lies as it was read.
         shard: its name.
         screening: what is dropped.
-        has_copies: whether any were found in the shard.
+        has_matches: whether runs of evaluation data were found in the shard.
+        has_copies: whether copies were.
     """
-    found = screened(folder, base, shard, screening, has_copies)
+    found = screened(folder, base, shard, screening, has_matches, has_copies)
     files = []
     if found.report is not None:
         files.append(folder / layout.REPORT / f"{shard}.parquet")
@@ -52,7 +56,7 @@ def screen(folder: Path, base: Path, shard: str, screening: ScreeningConfig, has
         files += _write_shard(folder, base, shard, found)
     lost = {f"dropped_{name}": found.before[name] - amount for name, amount in found.left.items() if name in _COUNTED}
     advance(found.before["chunks"])
-    return Outcome(files, found.before["chunks"], {**found.left, **lost})
+    return Outcome(files, found.before["chunks"], {**found.left, **lost, **found.contaminated})
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,7 @@ class ScreenedShard:
         rows: of the chunks that stay, in the shard as it was read.
         before: counts of the shard as it was read.
         left: counts of what stays.
+        contaminated: how many chunks and documents are.
     """
 
     report: pa.Table | None
@@ -73,23 +78,36 @@ class ScreenedShard:
     rows: Rows
     before: dict[str, int]
     left: dict[str, int]
+    contaminated: dict[str, int]
 
 
-def screened(folder: Path, base: Path, shard: str, screening: ScreeningConfig, has_copies: bool) -> ScreenedShard:
+def screened(
+    folder: Path, base: Path, shard: str, screening: ScreeningConfig, has_matches: bool, has_copies: bool
+) -> ScreenedShard:
     """What :func:`screen` writes."""
     chunks, documents = _opened(base, shard)
     before = _counts(chunks, documents)
+    owners = whole_numbers(chunks.column("document"))
+    found = []
     dropped = np.zeros(chunks.num_rows, dtype=bool)
-    report = None
+    if has_matches:
+        found.append(_contaminated(folder, base, shard, screening))
+        dropped[found[-1].rows] = screening.drops_contaminated
+    touched = np.concatenate([each.rows[np.array(each.columns["reason"]) == "evaluation"] for each in found] or [_NONE])
     if has_copies:
-        copies = _copies(folder, base, shard)
-        dropped[copies.rows] = screening.deduplicate == "drop"
-        names = _named(chunks, documents, base, shard, copies.rows)
-        columns = {**names, "dropped": dropped[copies.rows], **copies.columns}
-        report = pa.Table.from_batches([record_batch(columns, SCREENED_SCHEMA)])
+        found.append(_copies(folder, base, shard))
+        dropped[found[-1].rows] |= screening.deduplicate == "drop"
+    report = _report(chunks, documents, base, shard, found, dropped) if any(len(each.rows) for each in found) else None
+    contaminated = {"contaminated_chunks": len(touched), "contaminated_documents": len(np.unique(owners[touched]))}
     if dropped.any():
         chunks, documents = _without(chunks, documents, dropped)
-    return ScreenedShard(report, chunks, documents, np.flatnonzero(~dropped), before, _counts(chunks, documents))
+    left = _counts(chunks, documents)
+    return ScreenedShard(report, chunks, documents, np.flatnonzero(~dropped), before, left, contaminated)
+
+
+def contaminated_rows(folder: Path, base: Path, shard: str, screening: ScreeningConfig) -> Rows:
+    """The chunks of a shard with matches that are contaminated, or are dropped with their documents; ascending."""
+    return _contaminated(folder, base, shard, screening).rows
 
 
 class _Found:
@@ -104,6 +122,38 @@ def _opened(base: Path, shard: str) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     return chunks, open_arrow(base / layout.DOCUMENTS / f"{shard}.arrow", DOCUMENT_SCHEMA)
 
 
+def _contaminated(folder: Path, base: Path, shard: str, screening: ScreeningConfig) -> _Found:
+    found = decontaminate.open_matches(folder, shard)
+    touched = decontaminate.contaminated(found, decontaminate.counted(folder, found, screening))
+    rows, place, amounts = touched["rows"], touched["place"], touched["runs"]
+    reasons = np.full(len(rows), "evaluation", dtype=object)
+    if screening.contaminated == "documents" and len(rows):
+        owners = whole_numbers(_opened(base, shard)[0].column("document")).astype(np.int64)
+        every = np.flatnonzero(np.isin(owners, owners[rows]))
+        others = np.setdiff1d(every, rows)
+        # With the first run of the document.
+        first = np.searchsorted(owners[rows], owners[others])
+        order = np.argsort(np.concatenate([rows, others]), kind="stable")
+        reasons = np.concatenate([reasons, np.full(len(others), "document", dtype=object)])[order]
+        place = np.concatenate([place, place[first]])[order]
+        amounts = np.concatenate([amounts, np.zeros(len(others), dtype=np.int64)])[order]
+        rows = every
+    names = decontaminate.names_of_texts(folder, found["text"][place])
+    different, back = np.unique(place, return_inverse=True)
+    words = decontaminate.shared_words(base, shard, found, different.tolist())
+    columns: dict[str, Any] = {
+        "reason": reasons.tolist(),
+        "other_source": names["source"],
+        "other_row": names["row"],
+        "other_name": names["name"],
+        "other_position": np.full(len(rows), -1, dtype=np.int32),
+        "similarity": np.zeros(len(rows), dtype=np.float32),
+        "ngrams": amounts.astype(np.int32),
+        "words": [words[number] for number in back.tolist()],
+    }
+    return _Found(rows, columns)
+
+
 def _copies(folder: Path, base: Path, shard: str) -> _Found:
     found = open_arrow(folder / layout.COPIES / f"{shard}.arrow", COPY_SCHEMA)
     others = np.array(strings(found.column("kept_shard"), folder / layout.COPIES / f"{shard}.arrow"))
@@ -114,7 +164,7 @@ def _copies(folder: Path, base: Path, shard: str) -> _Found:
         "other_row": np.zeros(len(rows), dtype=np.int64),
         "other_name": [""] * len(rows),
         "other_position": np.zeros(len(rows), dtype=np.int32),
-        "similarity": similarity(whole_numbers(found.column("matches")).astype(np.int64)),
+        "similarity": (whole_numbers(found.column("matches")) / PERMUTATIONS).astype(np.float32),
         "ngrams": np.zeros(len(rows), dtype=np.int32),
         "words": [""] * len(rows),
     }
@@ -138,6 +188,24 @@ def _named(chunks: pa.RecordBatch, documents: pa.RecordBatch, base: Path, shard:
         "row": whole_numbers(found.column("row")),
         "position": whole_numbers(chunks.column("position"))[rows],
     }
+
+
+def _report(
+    chunks: pa.RecordBatch,
+    documents: pa.RecordBatch,
+    base: Path,
+    shard: str,
+    found: Sequence[_Found],
+    dropped: npt.NDArray[np.bool_],
+) -> pa.Table:
+    """What was found, in the order of the chunks; of a chunk in the order of ``found``."""
+    tables = []
+    for each in found:
+        names = _named(chunks, documents, base, shard, each.rows)
+        columns = {**names, "dropped": dropped[each.rows], **each.columns}
+        tables.append(pa.Table.from_batches([record_batch(columns, SCREENED_SCHEMA)]))
+    order = np.argsort(np.concatenate([each.rows for each in found]), kind="stable")
+    return pa.concat_tables(tables).take(pa.array(order)).combine_chunks()
 
 
 def _without(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,14 @@ from nextlong.config import ScreeningConfig
 from nextlong.execution.arrays import load_array
 from nextlong.execution.arrow import open_arrow, strings, whole_numbers
 from nextlong.execution.executor import Executor
-from nextlong.execution.progress import Progress, advance
+from nextlong.execution.progress import Progress, advance, unwatched
 from nextlong.execution.tables import read_table
 from nextlong.execution.tasks import Ledger
 from nextlong.mining.copies import required_matches
-from nextlong.pool import layout, screen
+from nextlong.pool import decontaminate, layout, screen
 from nextlong.pool.pool import Pool
-from nextlong.pool.screening import base_of
-from nextlong.records import CHUNK_SCHEMA, COPY_SCHEMA, DOCUMENT_SCHEMA, SCREENED_SCHEMA
+from nextlong.pool.screening import base_of, version_of
+from nextlong.records import CHUNK_SCHEMA, COPY_SCHEMA, DOCUMENT_SCHEMA, MATCH_SCHEMA, SCREENED_SCHEMA
 from nextlong.screening.signatures import equal_places
 from nextlong.verification.files import seen_by_all
 from nextlong.verification.report import Failure, Report
@@ -35,10 +36,13 @@ def verify_screening(pool: Pool, executor: Executor, progress: Progress, report:
     if not screening.looks:
         return
     shards = [receipt.name for receipt in Ledger(folder).receipts("screen")]
+    version = version_of(*Ledger(folder).receipts("evaluation")) if screening.decontaminate else ""
     with progress.stage("screening", len(shards), "shards") as show:
-        tasks = [(folder, shard, screening) for shard in shards]
+        tasks = [(folder, shard, screening, version) for shard in shards]
         found = executor.map(_failures, tasks, show, seen_by_all(folder))
     report.failures += [failure for failures, _ in found for failure in failures]
+    if screening.decontaminate:
+        report.failures += _shared_failures(folder, shards, version)
     report.checks["chunks that the screening found, reported as they are"] = sum(reported for _, reported in found)
     if screening.deduplicate == "drop":
         keys = np.sort(pool.fold_keys(np.arange(pool.chunks)))
@@ -48,12 +52,29 @@ def verify_screening(pool: Pool, executor: Executor, progress: Progress, report:
             report.failures.append(Failure(str(folder / layout.FINGERPRINTS), _EQUAL_CHUNKS.format(one, other)))
 
 
-def _failures(folder: Path, shard: str, screening: ScreeningConfig) -> tuple[list[Failure], int]:
+def _shared_failures(folder: Path, shards: Sequence[str], version: str) -> list[Failure]:
+    path = folder / layout.EVALUATION / decontaminate.SHARED
+    with_matches = [shard for shard in shards if (folder / layout.MATCHES / f"{shard}.arrow").exists()]
+    with unwatched():
+        expected = decontaminate.documents_with(folder, with_matches, decontaminate.load_runs(folder, version))
+    if np.array_equal(load_array(path, np.int64), expected):
+        return []
+    return [Failure(str(path), "runs of words are in other numbers of documents than it says")]
+
+
+def _failures(folder: Path, shard: str, screening: ScreeningConfig, version: str) -> tuple[list[Failure], int]:
     """What is wrong with a shard, and how many chunks its report has."""
     base = base_of(folder, screening)
     copies, path = folder / layout.COPIES / f"{shard}.arrow", folder / layout.REPORT / f"{shard}.parquet"
-    expected = screen.screened(folder, base, shard, screening, copies.exists())
+    matches = folder / layout.MATCHES / f"{shard}.arrow"
     failures, reported = [], 0
+    if screening.decontaminate:
+        found = decontaminate.matches(base, shard, decontaminate.load_runs(folder, version))
+        if matches.exists() != bool(found.num_rows) or (
+            found.num_rows and not open_arrow(matches, MATCH_SCHEMA).equals(found)
+        ):
+            return [Failure(str(matches), "runs of words of the evaluation data are elsewhere in the shard than it says")], 0
+    expected = screen.screened(folder, base, shard, screening, matches.exists(), copies.exists())
     if expected.report is not None:
         reported = expected.report.num_rows
         if not path.exists() or not read_table(path, SCREENED_SCHEMA).equals(expected.report):
