@@ -48,6 +48,17 @@ def test_copies_are_counted(tmp_path):
     assert figures.document_chunks.most == figures.document_chunks.least == 1
 
 
+def test_what_a_screening_found_is_told(tmp_path):
+    texts = [" ".join(words(seed)) for seed in range(15)]
+    texts += [texts[0].replace(" ", "\n"), texts[1] + " "]
+    assert stats(built(tmp_path, texts, screening={"deduplicate": "drop"}).folder).screened == {
+        "chunks with the words of an earlier one": 2,
+        "chunks with nearly the words of an earlier one": 0,
+        "chunks dropped": 2,
+        "documents dropped": 2,
+    }
+
+
 def test_of_many_keys_a_part_tells_the_share(tmp_path, monkeypatch):
     texts = [" ".join(words(seed)) for seed in range(400)]
     texts += [text + "\n" for text in texts[:100]]

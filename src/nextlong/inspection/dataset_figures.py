@@ -19,6 +19,16 @@ from nextlong.public_text import redacted
 from nextlong.quality.measures import Quality, quality
 from nextlong.records import ROLES
 
+# Counts of a pool's description that its screening adds.
+_SCREENED = {
+    "copies": "chunks with the words of an earlier one",
+    "near_copies": "chunks with nearly the words of an earlier one",
+    "contaminated_chunks": "chunks that share runs of words with evaluation data",
+    "contaminated_documents": "documents with such chunks",
+    "dropped_chunks": "chunks dropped",
+    "dropped_documents": "documents dropped",
+}
+
 # Sources that are listed by themselves.
 _MOST_SOURCES = 20
 
@@ -98,6 +108,7 @@ class DatasetFigures:
         source_count: different sources.
         candidates_passed_over, documents_passed_over: reason in words → how many.
         rejected: rows of the corpus that became no document, by reason.
+        screened: what the screening of the pool found and dropped; empty where it was off.
         quality: how many chunks are copies or false negatives, how diverse sequences are, how often chunks are reused.
         stages: of the pool and the dataset.
     """
@@ -124,6 +135,7 @@ class DatasetFigures:
     candidates_passed_over: dict[str, int]
     documents_passed_over: dict[str, int]
     rejected: dict[str, int]
+    screened: dict[str, int]
     quality: Quality
     stages: list[Stage]
 
@@ -162,9 +174,16 @@ def dataset_figures(dataset: Dataset, sample: Sample) -> DatasetFigures:
         candidates_passed_over={REASONS[name]: amount for name, amount in card["candidates_passed_over"].items()},
         documents_passed_over=dict(card["documents_passed_over"]),
         rejected=dict(pool.description["rejected"]),
+        screened=screened(pool),
         quality=quality(dataset, sample),
         stages=[*stages("pool", pool.folder), *stages("dataset", dataset.folder)],
     )
+
+
+def screened(pool: Pool) -> dict[str, int]:
+    """What the screening of a pool found and dropped, by what it is called in words."""
+    counts = pool.description["counts"]
+    return {words: int(counts[name]) for name, words in _SCREENED.items() if name in counts}
 
 
 def distances(spans: Spans) -> Ordinals:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nextlong.index.recall import without_self
 from nextlong.index.vectors import Float32s
-from nextlong.inspection.dataset_figures import Stage, stages
+from nextlong.inspection.dataset_figures import Stage, screened, stages
 from nextlong.inspection.distribution import Distribution, of_amounts, of_cosines
 from nextlong.mining.copies import estimated_jaccard
 from nextlong.pool.pool import Ordinals, Pool
@@ -77,6 +77,7 @@ class PoolFigures:
         folder, id, nextlong, encoder: what it is; which version made it.
         counts: as in ``pool.yaml``.
         rejected: rows of the corpus that became no document, by reason.
+        screened: what the screening found and dropped; empty where it was off.
         looked_at: chunks of the shards that lengths are of.
         whole: these are all.
         chunk_characters, document_characters, document_chunks: lengths.
@@ -93,6 +94,7 @@ class PoolFigures:
     encoder: str
     counts: dict[str, int]
     rejected: dict[str, int]
+    screened: dict[str, int]
     looked_at: int
     whole: bool
     chunk_characters: Distribution
@@ -129,6 +131,7 @@ def pool_figures(pool: Pool, near_jaccard: float, seed: int = 0) -> PoolFigures:
         encoder=redacted(pool.config.encoder.name),
         counts={name: int(amount) for name, amount in pool.description["counts"].items()},
         rejected=dict(pool.description["rejected"]),
+        screened=screened(pool),
         looked_at=len(characters),
         whole=len(shards) == len(pool.shards),
         chunk_characters=of_amounts(characters),

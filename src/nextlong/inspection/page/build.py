@@ -206,6 +206,7 @@ def _filtered(names: list[str], figures: list[DatasetFigures]) -> str:
         "Candidates passed over, and why": [one.candidates_passed_over for one in figures],
         "Documents that could not be roots": [one.documents_passed_over for one in figures],
         "Rows of the corpus that became no document": [one.rejected for one in figures],
+        "What the pool's screening found, and dropped": [one.screened for one in figures],
     }
     none = '<p class="soft">None.</p>'
     return "\n".join(
