@@ -61,7 +61,7 @@ def hostile(tokenizer_folder, tmp_path_factory):
 
 
 def embedded(page: Page, name: str):
-    return json.loads(page.tab.locator(f"script#{name}").text_content())
+    return json.loads(page.tab.locator(f"script#{name}-data").text_content())
 
 
 def test_it_is_one_small_file_that_asks_for_nothing(browser, page_path):

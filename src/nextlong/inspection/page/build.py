@@ -115,8 +115,8 @@ def _page(
 <main>
 {body}
 </main>
-{_data("figures", [asdict(one) for one in figures])}
-{_data("ribbons", sequences)}
+{_data("figures-data", [asdict(one) for one in figures])}
+{_data("ribbons-data", sequences)}
 <script>
 {asset["page.js"]}</script>
 </body>

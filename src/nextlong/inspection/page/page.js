@@ -3,7 +3,7 @@
 
 (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const data = JSON.parse(document.getElementById("ribbons").textContent);
+  const data = JSON.parse(document.getElementById("ribbons-data").textContent);
   const ROLES = ["meta", "negative", "document"];
   const META = 0, NEGATIVE = 1;
   const HEIGHT = 40, BELOW = 10; // meta-chunks stand out by their height, too

@@ -66,7 +66,7 @@ def summary(names: Sequence[str], figures: Sequence[DatasetFigures]) -> str:
         "id": lambda one: one.id,
         "made by nextlong": lambda one: one.nextlong,
     }
-    return table(["", *names], [[name, *map(value, figures)] for name, value in lines.items()])
+    return table(["dataset", *names], [[name, *map(value, figures)] for name, value in lines.items()])
 
 
 def _share(one: DatasetFigures, role: str) -> str:
@@ -76,7 +76,7 @@ def _share(one: DatasetFigures, role: str) -> str:
 def quantiles(names: Sequence[str], distributions: Sequence[Distribution]) -> str:
     """What is known of some numbers of each dataset."""
     parts = ("count", "mean", "least", "low", "median", "high", "most")
-    headings = ("", "how many", "mean", "least", "10 %", "median", "90 %", "most")
+    headings = ("dataset", "how many", "mean", "least", "10 %", "median", "90 %", "most")
     return table(
         headings, [[n, *(getattr(one, part) for part in parts)] for n, one in zip(names, distributions, strict=True)]
     )
@@ -145,7 +145,7 @@ def quality(names: Sequence[str], figures: Sequence[DatasetFigures]) -> str:
             rows.setdefault(name, [])
         for name, values in rows.items():
             values.append(measured.get(name))
-    return table(["", *names], [[name, *map(interval, values)] for name, values in rows.items()])
+    return table(["measure", *names], [[name, *map(interval, values)] for name, values in rows.items()])
 
 
 def interval(estimate: Estimate | None) -> str:
