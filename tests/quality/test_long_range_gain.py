@@ -80,7 +80,9 @@ def workshop(tmp_path_factory, tokenizer_folder):
 
 def test_negatives_leave_all_the_gain_to_far_text(workshop):
     """Between two meta-chunks stand other documents: the words of a chunk are known from far before, or not at all."""
-    found = long_range_gain(Dataset(workshop / "nextlong"), Remembers(), local=WORDS)
+    model = Remembers()
+    found = long_range_gain(Dataset(workshop / "nextlong"), model, local=WORDS)
+    assert [len(row) for row in model.rows].count(1 + WORDS + WORDS) == 2 * MOST_TARGETS  # begin, local context, chunk
     measured = found.same_document
     assert (found.method, found.sequences, found.without) == ("nextlong", 2, 0)
     assert measured.chunks == 2 * MOST_TARGETS and measured.tokens == WORDS * measured.chunks

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nextlong.cli import options
-from nextlong.cli.terminal import cell, console, say
+from nextlong.cli.terminal import cell, console, name, say
 from nextlong.errors import UsageError
 from nextlong.execution.object_path import located
 from nextlong.mining.language_model import Dtype
@@ -77,7 +77,7 @@ def print_gains(results: Sequence[LongRangeGain], console: Console) -> None:
     )
     for each in results:
         if each.without:
-            none = f"{each.without:,} of {each.sequences:,} sequences of {each.dataset} have no such chunk"
+            none = f"{each.without:,} of {each.sequences:,} sequences of {name(each.dataset)} have no such chunk"
             say(f"{none} in the first {each.window:,} tokens.")
 
 

@@ -48,6 +48,7 @@ def gain(
     loaded = LanguageModel(model, "The long-range gain", ModelSettings(dtype=dtype, device=device))
     results = []
     for dataset in opened:
-        with (progress or Quiet()).stage(dataset.name, None, "sequences") as advance:
+        looked_at = min(sample, int(dataset.card["counts"]["sequences"]))
+        with (progress or Quiet()).stage("gain", looked_at, "sequences") as advance:
             results.append(long_range_gain(dataset, loaded, sample, near, seed, advance))
     return results
