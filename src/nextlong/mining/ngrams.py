@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -67,17 +67,21 @@ def ngram_keys(texts: Sequence[str], words: int = NGRAM_WORDS) -> tuple[Keys, Am
     hashes, amounts = hashed_words([folded_utf8(text) for text in texts])
     # Runs that begin with the last words of a text would end in the next one.
     left = (np.cumsum(amounts)).repeat(amounts) - np.arange(len(hashes))
-    return run_keys(hashes, words)[left >= words], (amounts - (words - 1)).clip(min=0)
+    ((_, keys),) = run_keys(hashes, [words])
+    return keys[left >= words], (amounts - (words - 1)).clip(min=0)
 
 
-def run_keys(hashes: Keys, words: int) -> Keys:
-    """The hash of the run of so many words that begins with each word: uint64, as many as there are words.
+def run_keys(hashes: Keys, lengths: Sequence[int]) -> Iterator[tuple[int, Keys]]:
+    """For each length, the hashes of the runs of so many words: uint64, one for each word that a run begins with.
 
     Args:
-        hashes: of words, one behind the other; those that begin a run which goes beyond the last word have no meaning.
-        words: how many words a run has.
+        hashes: of words, one behind the other; the last ones, which begin no run, have hashes without a meaning.
+        lengths: how many words a run has, ascending.
     """
     sums = np.zeros(len(hashes), dtype=np.uint64)
-    for place in range(min(words, len(hashes))):
-        sums[: len(hashes) - place] += hashes[place:] * np.uint64(pow(_BASE, place, 1 << 64))
-    return mixed(sums)
+    done = 0
+    for length in lengths:
+        for place in range(done, min(length, len(hashes))):
+            sums[: len(hashes) - place] += hashes[place:] * np.uint64(pow(_BASE, place, 1 << 64))
+        done = length
+        yield length, mixed(sums)

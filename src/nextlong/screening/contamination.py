@@ -52,9 +52,9 @@ class Runs:
         if not len(self.keys):
             return result
         bits = keys >> np.uint64(64 - (len(self.filter) * 8).bit_length() + 1)
-        maybe = np.flatnonzero(
-            self.filter[(bits >> np.uint64(3)).astype(np.int64)] >> (bits & np.uint64(7)).astype(np.uint8) & 1
-        )
+        byte, bit = (bits >> np.uint64(3)).astype(np.int64), (bits & np.uint64(7)).astype(np.uint8)
+        maybe = np.flatnonzero(self.filter[byte] >> bit & 1)
+        maybe = maybe[np.argsort(keys[maybe])]  # looked up in order, neighbours of the table are still in the cache
         found = np.searchsorted(self.keys, keys[maybe]).clip(max=len(self.keys) - 1)
         same = self.keys[found] == keys[maybe]
         result[maybe[same]] = found[same]
@@ -71,7 +71,7 @@ class Counts:
 
 
 def collected(texts: Iterable[str], words: int, counts: Counts) -> Runs:
-    """The runs of evaluation texts. Takes some 40 bytes a run while they are sorted, and 18 then.
+    """The runs of evaluation texts. Takes some 70 bytes a run while they are sorted, and 18 then.
 
     Args:
         texts: in order; only some are in memory at once.
@@ -189,7 +189,8 @@ class _Reading:
         rows = np.repeat(np.arange(start, start + len(folded)), amounts)
         first = rows.copy()
         first[(np.cumsum(amounts) - amounts)[list(begun)]] = start + np.array(list(begun.values()), dtype=np.int64)
-        number = np.arange(len(first)) - np.searchsorted(first, first)
+        begins = np.flatnonzero(np.diff(first, prepend=-1))
+        number = np.arange(len(first)) - np.repeat(begins, np.diff(begins, append=len(first)))
         kept = len(self._hashes)
         hashes = np.concatenate([self._hashes, hashes])
         lines = np.concatenate([self._tail, np.stack([first, rows, self._owners[rows], number])], axis=1)
@@ -214,10 +215,10 @@ class _Reading:
     def _looked_up(self, hashes: Keys, lines: npt.NDArray[np.int64], kept: int) -> npt.NDArray[np.int64]:
         results = [np.empty((5, 0), dtype=np.int64)]
         first, last, owners, number = lines
-        for length in self._runs.lengths.tolist():
+        for length, every in run_keys(hashes, self._runs.lengths.tolist()):
             if length > len(hashes):
-                continue
-            keys = run_keys(hashes, length)[: len(hashes) - length + 1]
+                break
+            keys = every[: len(hashes) - length + 1]
             ends = np.arange(length - 1, len(hashes))
             begins = ends - (length - 1)
             # Those that end among the words that were kept have been looked up.
