@@ -260,3 +260,20 @@ def test_a_dataset_of_what_is_left(corpus, evaluation, tmp_path, tokenizer_folde
         assert nextlong.verify(tmp_path / method, workers=1).failures == []
     every = " ".join(pool.texts(np.arange(pool.chunks)))
     assert folded_words(SHORT) not in folded_words(every) and OTHER not in every
+
+
+@pytest.mark.parametrize("part", ["screening/evaluation/keys.npy", "screening/evaluation/names.arrow", "screening/matches"])
+def test_what_a_screening_reads_is_looked_at_first(corpus, evaluation, tmp_path, part):
+    """Damage of the same size, then something new made of it: an error that names the file; deleted, it is made anew."""
+    expected = build(corpus, tmp_path / "fresh" / "pool", screening(evaluation, contaminated="documents"))
+    folder = tmp_path / "pool"
+    build(corpus, folder, screening(evaluation))
+    path = folder / part if (folder / part).is_file() else min((folder / part).iterdir())
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    rules = screening(evaluation, contaminated="documents")
+    with pytest.raises(nextlong.NextlongError, match=path.name):
+        build(corpus, folder, rules, overwrite=True)
+    path.unlink()
+    assert build(corpus, folder, rules, overwrite=True).id == expected.id and verified(folder)
