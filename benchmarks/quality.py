@@ -1,6 +1,7 @@
 """The measures of quality for datasets of several methods, of one corpus; with a model, also the long-range gain.
 
     python benchmarks/quality.py CORPUS --out FOLDER [--model FOLDER] [--table docs/quality.md]
+    python benchmarks/quality.py CORPUS --out FOLDER --model FOLDER --gained 'nextlong, random negatives' [--table …]
 
 Everything but the gain takes seconds once the pool is made. The gain reads some twelve thousand tokens for a sequence of 4K.
 """
@@ -31,7 +32,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "nextlong, random negatives": {"mining": {"negatives": "random"}},
     **{name: {"composition": {"method": name}} for name in ("standard", "knn", "iclm", "quest", "untie")},
 }
-# Of these the gain is measured.
+# Of these the gain is measured, unless others are named.
 GAINED = ("nextlong", "standard", "knn")
 
 
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--length", default="4K")
     parser.add_argument("--tokens", default="400K")
     parser.add_argument("--sample", type=int, default=20, help="sequences that the gain is measured on")
+    parser.add_argument("--gained", nargs="+", help="the gain of these only, into a table of its own")
     parser.add_argument("--table", type=Path, help="a Markdown file to write the tables into")
     arguments = parser.parse_args()
 
@@ -51,21 +53,23 @@ def main() -> None:
     pool = nextlong.build_pool(arguments.corpus, arguments.out / "pool", progress=Shown())
     folders = {name: arguments.out / f"data-{name.replace(', ', '-').replace(' ', '-')}" for name in VARIANTS}
     keys = {"length": arguments.length, "tokens": arguments.tokens, "tokenizer": tokenizer}
-    measured: dict[str, Quality] = {}
-    for name, variant in VARIANTS.items():
-        nextlong.synthesize(pool, folders[name], progress=Shown(), **keys, **variant)
-        dataset = Dataset(folders[name])
-        measured[name] = quality(dataset, dataset.sample())
-    asked = f"--length {arguments.length} --tokens {arguments.tokens}"
-    lines = ["", *_measures(measured, pool, f"python benchmarks/quality.py {Path(arguments.corpus).name} {asked}")]
+    for name in arguments.gained or VARIANTS:
+        nextlong.synthesize(pool, folders[name], progress=Shown(), **keys, **VARIANTS[name])
+    lines = [""]
+    if not arguments.gained:
+        datasets = {name: Dataset(folder) for name, folder in folders.items()}
+        measured = {name: quality(dataset, dataset.sample()) for name, dataset in datasets.items()}
+        asked = f"--length {arguments.length} --tokens {arguments.tokens}"
+        lines += _measures(measured, pool, f"python benchmarks/quality.py {Path(arguments.corpus).name} {asked}")
     if arguments.model:
         started = time.process_time()
-        chosen = [folders[name] for name in GAINED]
+        names = arguments.gained or GAINED
+        chosen = [folders[name] for name in names]
         found = gain(chosen, arguments.model, sample=arguments.sample, dtype="bfloat16", progress=Shown())
-        lines += _gains(found, time.process_time() - started)
+        lines += _gains(dict(zip(names, found, strict=True)), time.process_time() - started)
     text = "\n".join([*lines, ""])
     if arguments.table:
-        write_table(arguments.table, "quality.py", text)
+        write_table(arguments.table, "quality.py --gained" if arguments.gained else "quality.py", text)
     else:
         print(text)
 
@@ -84,8 +88,9 @@ def _measures(measured: dict[str, Quality], pool: nextlong.Pool, command: str) -
         "repeated",
     )
     return [
-        f"`{command}` on {machine()}; nextlong {nextlong.__version__}. Corpus: {counts['documents']:,} documents,",
-        f"{format_count(counts['characters'])} characters, {counts['chunks']:,} chunks.",
+        f"`{command}`",
+        f"on {machine()}; nextlong {nextlong.__version__}. Corpus:",
+        f"{counts['documents']:,} documents, {format_count(counts['characters'])} characters, {counts['chunks']:,} chunks.",
         "",
         f"| {' | '.join(heads)} |",
         "|---" * len(heads) + "|",
@@ -111,11 +116,11 @@ def _quality_row(name: str, one: Quality) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _gains(found: list[LongRangeGain], seconds: float) -> list[str]:
+def _gains(found: dict[str, LongRangeGain], seconds: float) -> list[str]:
     heads = ("dataset", "distance", "chunks", "tokens", "loss", "gain over local", "gain over replaced", "key tokens")
     rows = [
-        f"| {' | '.join((one.method, distance, *_gain_cells(part)))} |"
-        for one in found
+        f"| {' | '.join((name, distance, *_gain_cells(part)))} |"
+        for name, one in found.items()
         for distance, part in (
             ("all", one.same_document),
             *((f"{bin.low:,} to {bin.high - 1:,}", bin.gain) for bin in one.by_distance),
@@ -123,10 +128,10 @@ def _gains(found: list[LongRangeGain], seconds: float) -> list[str]:
         )
         if part is not None
     ]
-    without = ", ".join(f"{one.without} of {one.method}" for one in found)
+    (first, *_), without = found.values(), sum(one.without for one in found.values())
     return [
-        f"The long-range gain of {found[0].sequences} sequences each, in bfloat16, local context {found[0].local:,} tokens,",
-        f"in {format_seconds(seconds)} of processor time. Sequences without a chunk to measure: {without}.",
+        f"The long-range gain of {first.sequences} sequences each, in bfloat16, local context {first.local:,} tokens, in",
+        f"{format_seconds(seconds)} of processor time. {without} of these sequences have no chunk to measure.",
         "",
         f"| {' | '.join(heads)} |",
         "|---" * len(heads) + "|",
