@@ -139,7 +139,9 @@ def _copies(keys: Keys, signatures: Stored) -> Iterator[str]:
     yield f"| of these {SAMPLE:,} chunks, dropped just if a kept earlier one is near | {decided / SAMPLE:.4f} |"
     yield f"| seconds | {_least_seconds(lambda: find_copies(keys, stored, JACCARD)):.1f} |"
     most = _most_memory(lambda: find_copies(keys, stored, JACCARD))
-    yield f"| memory, less the signatures | {most / MIB:,.0f} MiB, {most / total:,.0f} bytes a chunk |"
+    half = _most_memory(lambda: find_copies(keys[: total // 2], Signatures([signatures[: total // 2]]), JACCARD))
+    each = (most - half) / (total - total // 2)
+    yield f"| memory, less the signatures; for each chunk of the second half | {most / MIB:,.0f} MiB; {each:,.0f} bytes |"
 
 
 def _near(signatures: Stored, bits: Keys, chunk: int) -> npt.NDArray[np.int64]:

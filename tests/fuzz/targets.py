@@ -60,6 +60,8 @@ from nextlong.pool.catalog import read_shard_table
 from nextlong.pool.pool import Pool
 from nextlong.public_text import printable, redacted
 from nextlong.records import CHUNK_SCHEMA, DOCUMENT_SCHEMA, NEIGHBOUR_SCHEMA, SEQUENCE_SCHEMA, UNIT_SCHEMA, Document
+from nextlong.screening.contamination import Counts, collected, find_runs
+from nextlong.screening.evaluation import evaluation_texts
 from nextlong.tokenization.huggingface import load_from_folder
 from nextlong.tokenization.store import TokenStore, open_joiner
 from nextlong.tokenization.tokenizer import load_tokenizer
@@ -161,6 +163,23 @@ def parquet(data: bytes) -> None:
 def text(data: bytes) -> None:
     with file("a.txt", data) as path:
         read_corpus(path, "text")
+
+
+def _evaluation_seeds() -> list[bytes]:
+    values = [{"a": {"b": ["text", {"c": "more"}]}, "n": 1}, ["bare"]]
+    return [_LINES, json.dumps(values, indent=1).encode(), json.dumps(values[0]).encode(), *_parquet_seeds()[:1]]
+
+
+@target(_evaluation_seeds)
+def evaluation(data: bytes) -> None:
+    for name, kind in (("a.jsonl", "jsonl"), ("a.json", "jsonl"), ("a.parquet", "parquet"), ("a.txt", "text")):
+        with file(name, data) as path:
+            folder = str(path.parent) if kind == "text" else str(path)
+            source = Source(name, folder, kind, len(data), "", (name,) if kind == "text" else ())  # type: ignore[arg-type]
+            with suppress(NextlongError):
+                runs = collected((each.text for each in evaluation_texts(source, ())), 5, Counts())
+                assert runs.is_sound()
+                find_runs([data.decode("utf-8", "replace")], np.zeros(1, dtype=np.int64), runs)
 
 
 @target(lambda: [b'{"_data_files": [{"filename": "data.arrow"}], "_fingerprint": "f", "_split": "train"}'])
@@ -536,7 +555,8 @@ for _form in FORMATS:
 
 @cache
 def _forged(kind: str) -> world.Forged:
-    return world.Forged({"pool": world.pool, "dataset": world.dataset, "export": world.export}[kind]())
+    made = {"pool": world.pool, "screened_pool": world.screened_pool, "dataset": world.dataset, "export": world.export}
+    return world.Forged(made[kind]())
 
 
 def _verify(kind: str, data: bytes) -> None:
@@ -575,6 +595,11 @@ def _clear_caches() -> None:
 @target(lambda: _forged("pool").seeds())
 def forged_pool(data: bytes) -> None:
     _verify("pool", data)
+
+
+@target(lambda: _forged("screened_pool").seeds())
+def forged_screened_pool(data: bytes) -> None:
+    _verify("screened_pool", data)
 
 
 @target(lambda: _forged("dataset").seeds())

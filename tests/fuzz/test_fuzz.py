@@ -14,7 +14,7 @@ FOUND = Path(__file__).parent / "found"
 # Enough to find what breaks at every second damage; rarer things are for `make fuzz`.
 EXAMPLES = 40
 # These verify a whole folder each time.
-SLOW = {"forged_pool": 8, "forged_dataset": 5, "forged_export": 5}
+SLOW = {"forged_pool": 8, "forged_screened_pool": 12, "forged_dataset": 5, "forged_export": 5}
 
 
 @pytest.mark.parametrize("path", sorted(FOUND.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 import tempfile
 from functools import cache
@@ -43,6 +44,24 @@ def pool() -> Path:
     path = folder() / "pool"
     encoder = {"name": "lsa", "dimensions": DIMENSIONS}
     nextlong.build_pool(str(corpus()), path, workers=1, chunking={"granularity": GRANULARITY}, encoder=encoder)
+    return path
+
+
+@cache
+def screened_pool() -> Path:
+    """A pool of the corpus and its copy, without the copies and without what is in its first document."""
+    path, evaluation = folder() / "screened-pool", folder() / "evaluation.jsonl"
+    text = json.loads((corpus() / "part-0.jsonl").read_text().splitlines()[0])["text"]
+    again = write_corpus(folder() / "again", files=1, documents=10)
+    evaluation.write_text(json.dumps({"text": text[:300]}))
+    nextlong.build_pool(
+        [str(corpus()), str(again)],
+        path,
+        workers=1,
+        chunking={"granularity": GRANULARITY},
+        encoder={"name": "lsa", "dimensions": DIMENSIONS},
+        screening={"deduplicate": "drop", "decontaminate": [str(evaluation)], "max_ngram_documents": 9},
+    )
     return path
 
 

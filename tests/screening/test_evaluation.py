@@ -96,6 +96,15 @@ def test_what_cannot_be_read_is_an_error_that_says_where(tmp_path, name, content
     assert "leave it out" in error.value.hint
 
 
+def test_a_table_with_text_that_is_none(tmp_path):
+    column = pa.Array.from_buffers(pa.string(), 2, pa.array([b"good", b"\xff\xfe"]).buffers())
+    pq.write_table(pa.table({"question": column}), tmp_path / "a.parquet")
+    with pytest.raises(
+        nextlong.NextlongError, match=r"a.parquet, row 1: here, or in one of the 1 rows after, a text is not"
+    ):
+        texts(tmp_path / "a.parquet")
+
+
 def test_a_hostile_name_is_cut_and_text_is_text(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"k" * 5000: {"\x1b[31m": "\ud800 half"}}))
     ((_, name, text),) = texts(tmp_path / "a.jsonl")

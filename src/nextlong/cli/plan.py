@@ -54,7 +54,7 @@ _CHARACTERS_PER_TOKEN = 4
 # some roots need more.
 _ASKED_BYTES, _KEPT_BYTES = 2 * 12, 4 * 12
 # Memory of a chunk while copies are looked for, less what is mapped.
-_DEDUPLICATION_BYTES = 360
+_DEDUPLICATION_BYTES = 125
 # Resident memory of a worker with an encoder from the registry, and of one that searches and composes.
 _ENCODING_WORKER_BYTES = 700 << 20
 _COMPOSING_WORKER_BYTES = 500 << 20

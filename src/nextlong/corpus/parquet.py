@@ -42,7 +42,15 @@ def table_rows(source: Source) -> Iterator[tuple[int, dict[str, object] | Reject
             continue
         names = batch.schema.names
         keys = [name if names.count(name) == 1 else f"{name}#{place}" for place, name in enumerate(names)]
-        for row, values in enumerate(zip(*(column.to_pylist() for column in batch.columns), strict=True), start=before + 1):
+        try:
+            columns = [column.to_pylist() for column in batch.columns]
+        except UnicodeDecodeError:  # Arrow does not say where
+            yield (
+                before + 1,
+                Reject(before + 1, f"here, or in one of the {batch.num_rows - 1:,} rows after, a text is not UTF-8"),
+            )
+            continue
+        for row, values in enumerate(zip(*columns, strict=True), start=before + 1):
             yield row, dict(zip(keys, values, strict=True))
 
 

@@ -125,6 +125,18 @@ def whole_numbers(column: pa.Array) -> npt.NDArray[np.integer[Any]]:
     return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind.itemsize)
 
 
+def places_in(column: pa.Array, count: int, path: Path) -> npt.NDArray[np.int64]:
+    """A column of whole numbers that are places among so many things.
+
+    Raises:
+        NextlongError: one is not, so the file is damaged.
+    """
+    places = whole_numbers(column).astype(np.int64, copy=False)
+    if len(places) and (places.min() < 0 or places.max() >= count):
+        raise NextlongError(f"{path} is damaged: it speaks of number {places.max():,} of {count:,}.", _REMAKE)
+    return places
+
+
 def taken(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.RecordBatch:
     """Some rows of a batch of strings, whole numbers and truth values, as :func:`record_batch` would lay them out."""
     columns: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from nextlong.config import ScreeningConfig
 from nextlong.corpus import Source
 from nextlong.errors import NextlongError
 from nextlong.execution.arrays import load_array, save_array
-from nextlong.execution.arrow import open_arrow, record_batch, strings, whole_numbers, write_arrow
+from nextlong.execution.arrow import open_arrow, places_in, record_batch, strings, whole_numbers, write_arrow
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
 from nextlong.pool import layout
@@ -74,12 +74,17 @@ def _add(names: dict[str, list[Any]], text: EvaluationText) -> None:
 def load_runs(folder: Path, version: str) -> Runs:
     """The table that :func:`evaluation` wrote, memory-mapped; kept by a worker until ``version`` says that it is another."""
     out = folder / layout.EVALUATION
-    return Runs(
+    runs = Runs(
         load_array(out / KEYS, np.uint64),
         load_array(out / TEXTS, np.int64),
         load_array(out / FILTER, np.uint8),
         load_array(out / LENGTHS, np.int64, mapped=False),
     )
+    if not runs.is_sound():
+        raise NextlongError(
+            f"{out} is damaged: its files do not belong together.", "Delete it and run `nextlong index` again."
+        )
+    return runs
 
 
 def match(folder: Path, base: Path, shard: str, version: str) -> Outcome:
@@ -141,10 +146,23 @@ def shared_words(base: Path, shard: str, found: dict[str, npt.NDArray[np.int64]]
     return words
 
 
-def open_matches(folder: Path, shard: str) -> dict[str, npt.NDArray[np.int64]]:
-    """The columns of what :func:`match` wrote."""
-    batch = open_arrow(folder / layout.MATCHES / f"{shard}.arrow", MATCH_SCHEMA)
-    return {name: whole_numbers(batch.column(name)).astype(np.int64, copy=False) for name in MATCH_SCHEMA.names}
+def open_matches(folder: Path, base: Path, shard: str) -> dict[str, npt.NDArray[np.int64]]:
+    """The columns of what :func:`match` wrote.
+
+    Raises:
+        NextlongError: it is damaged.
+    """
+    path = folder / layout.MATCHES / f"{shard}.arrow"
+    batch, chunks = (
+        open_arrow(path, MATCH_SCHEMA),
+        open_arrow(base / layout.CHUNKS / f"{shard}.arrow", CHUNK_SCHEMA).num_rows,
+    )
+    runs = len(load_array(folder / layout.EVALUATION / KEYS, np.uint64))
+    most = {"document": chunks, "first": chunks, "last": chunks, "run": runs}
+    found = {name: places_in(batch.column(name), most.get(name, 1 << 62), path) for name in MATCH_SCHEMA.names}
+    if (found["first"] > found["last"]).any():
+        raise NextlongError(f"{path} is damaged: a run ends before it begins.", "Delete it and run `nextlong index` again.")
+    return found
 
 
 def shared(folder: Path, base: Path, shards: list[str], version: str) -> Outcome:
@@ -156,7 +174,7 @@ def shared(folder: Path, base: Path, shards: list[str], version: str) -> Outcome
         shards: those with matches.
         version: of the table of runs.
     """
-    counts = documents_with(folder, shards, load_runs(folder, version))
+    counts = documents_with(folder, base, shards, load_runs(folder, version))
     path = folder / layout.EVALUATION / SHARED
     save_array(path, counts)
     # Of runs in equally many documents the first; of runs one behind the other, which are in the same ones, too.
@@ -170,11 +188,11 @@ def shared(folder: Path, base: Path, shards: list[str], version: str) -> Outcome
     return Outcome([path], len(shards), {"shared_runs": int((counts > 0).sum()), "most_shared": shown})
 
 
-def documents_with(folder: Path, shards: Sequence[str], runs: Runs) -> npt.NDArray[np.int64]:
+def documents_with(folder: Path, base: Path, shards: Sequence[str], runs: Runs) -> npt.NDArray[np.int64]:
     """In how many documents of some shards each run is."""
     counts = np.zeros(len(runs), dtype=np.int64)
     for shard in shards:
-        found = open_matches(folder, shard)
+        found = open_matches(folder, base, shard)
         pairs = np.unique(np.stack([found["document"], found["run"]], axis=1), axis=0)
         each, amounts = np.unique(pairs[:, 1], return_counts=True)
         counts[each] += amounts
@@ -184,7 +202,7 @@ def documents_with(folder: Path, shards: Sequence[str], runs: Runs) -> npt.NDArr
 
 def _words_of_run(folder: Path, base: Path, shards: Sequence[str], run: int) -> str:
     for shard in shards:
-        found = open_matches(folder, shard)
+        found = open_matches(folder, base, shard)
         places = np.flatnonzero(found["run"] == run)
         if len(places):
             return shared_words(base, shard, found, [int(places[0])])[0]
@@ -195,7 +213,10 @@ def counted(folder: Path, found: dict[str, npt.NDArray[np.int64]], screening: Sc
     """Places of the matches whose runs are in no more documents than the configuration lets count."""
     if screening.max_ngram_documents is None:
         return np.arange(len(found["run"]))
-    documents = load_array(folder / layout.EVALUATION / SHARED, np.int64)
+    path = folder / layout.EVALUATION / SHARED
+    documents = load_array(path, np.int64)
+    if len(found["run"]) and found["run"].max() >= len(documents):
+        raise NextlongError(f"{path} is damaged: it is too short.", "Delete it and run `nextlong index` again.")
     return np.flatnonzero(documents[found["run"]] <= screening.max_ngram_documents)
 
 
@@ -210,7 +231,8 @@ def contaminated(found: dict[str, npt.NDArray[np.int64]], places: npt.NDArray[np
 def names_of_texts(folder: Path, texts: npt.NDArray[np.int64]) -> dict[str, list[Any]]:
     """Source, row and name of evaluation texts."""
     path = folder / layout.EVALUATION / NAMES
-    found = open_arrow(path, EVALUATION_SCHEMA).take(pa.array(texts))
+    every = open_arrow(path, EVALUATION_SCHEMA)
+    found = every.take(pa.array(places_in(pa.array(texts), every.num_rows, path)))
     return {
         "source": strings(found.column("source"), path),
         "row": found.column("row").to_pylist(),

@@ -26,7 +26,7 @@ VERSION = 1
 def deduplicate(folder: Path, base: Path, shards: list[str], screening: ScreeningConfig, gone: list[str]) -> Outcome:
     """Write ``screening/copies/<shard>.arrow`` for each shard that has copies.
 
-    Takes some 360 bytes of memory a chunk (``benchmarks/screening.py``), most of them for bands that it shares with others.
+    Takes some 120 bytes of memory a chunk (``benchmarks/screening.py``), most of them for bands that it shares with others.
 
     Args:
         folder: the pool's.

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from nextlong.config import ScreeningConfig
 from nextlong.execution.arrays import load_array, save_array
-from nextlong.execution.arrow import open_arrow, record_batch, strings, taken, whole_numbers, write_arrow
-from nextlong.execution.files import atomic
+from nextlong.execution.arrow import open_arrow, places_in, record_batch, strings, taken, whole_numbers, write_arrow
+from nextlong.execution.files import atomic, plain_name
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Outcome
 from nextlong.mining.copies import PERMUTATIONS
@@ -123,7 +123,7 @@ def _opened(base: Path, shard: str) -> tuple[pa.RecordBatch, pa.RecordBatch]:
 
 
 def _contaminated(folder: Path, base: Path, shard: str, screening: ScreeningConfig) -> _Found:
-    found = decontaminate.open_matches(folder, shard)
+    found = decontaminate.open_matches(folder, base, shard)
     touched = decontaminate.contaminated(found, decontaminate.counted(folder, found, screening))
     rows, place, amounts = touched["rows"], touched["place"], touched["runs"]
     reasons = np.full(len(rows), "evaluation", dtype=object)
@@ -155,26 +155,28 @@ def _contaminated(folder: Path, base: Path, shard: str, screening: ScreeningConf
 
 
 def _copies(folder: Path, base: Path, shard: str) -> _Found:
-    found = open_arrow(folder / layout.COPIES / f"{shard}.arrow", COPY_SCHEMA)
-    others = np.array(strings(found.column("kept_shard"), folder / layout.COPIES / f"{shard}.arrow"))
-    rows = whole_numbers(found.column("kept_row")).astype(np.int64)
+    path = folder / layout.COPIES / f"{shard}.arrow"
+    found = open_arrow(path, COPY_SCHEMA)
+    others = np.array([plain_name(name, path) for name in strings(found.column("kept_shard"), path)])
     columns: dict[str, Any] = {
         "reason": np.where(found.column("repeated").to_numpy(zero_copy_only=False), "copy", "near-copy").tolist(),
-        "other_source": [""] * len(rows),
-        "other_row": np.zeros(len(rows), dtype=np.int64),
-        "other_name": [""] * len(rows),
-        "other_position": np.zeros(len(rows), dtype=np.int32),
+        "other_source": [""] * len(others),
+        "other_row": np.zeros(len(others), dtype=np.int64),
+        "other_name": [""] * len(others),
+        "other_position": np.zeros(len(others), dtype=np.int32),
         "similarity": (whole_numbers(found.column("matches")) / PERMUTATIONS).astype(np.float32),
-        "ngrams": np.zeros(len(rows), dtype=np.int32),
-        "words": [""] * len(rows),
+        "ngrams": np.zeros(len(others), dtype=np.int32),
+        "words": [""] * len(others),
     }
     for other in sorted(set(others.tolist())):
         places = np.flatnonzero(others == other)
-        names = _named(*_opened(base, other), base, other, rows[places])
+        chunks, documents = _opened(base, other)
+        kept = places_in(found.column("kept_row").take(pa.array(places)), chunks.num_rows, path)
+        names = _named(chunks, documents, base, other, kept)
         columns["other_row"][places], columns["other_position"][places] = names["row"], names["position"]
         for place, source, name in zip(places.tolist(), names["source"], names["document"], strict=True):
             columns["other_source"][place], columns["other_name"][place] = source, name
-    return _Found(whole_numbers(found.column("row")).astype(np.int64), columns)
+    return _Found(places_in(found.column("row"), _opened(base, shard)[0].num_rows, path), columns)
 
 
 def _named(chunks: pa.RecordBatch, documents: pa.RecordBatch, base: Path, shard: str, rows: Rows) -> dict[str, Any]:

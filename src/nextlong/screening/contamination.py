@@ -25,6 +25,7 @@ SHORTEST_TEXT_WORDS = 8
 _TEXTS, _BYTES = 1024, 1 << 20
 # Bits of the filter for each run: one in so many words that are not in the table is looked up in vain.
 _FILTER_BITS = 16
+_LEAST_FILTER = 1 << 13  # bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,13 @@ class Runs:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def is_sound(self) -> bool:
+        """Whether the arrays belong together, as far as their sizes tell."""
+        size = len(self.filter)
+        lengths = self.lengths.tolist()
+        is_filter = size >= _LEAST_FILTER and size & (size - 1) == 0
+        return is_filter and len(self.texts) == len(self.keys) and lengths == sorted({*lengths} & {*range(1, 1000)})
 
     def places(self, keys: Keys) -> Numbers:
         """The place of each key in ``keys``; -1 where it is not there."""
@@ -119,7 +127,7 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _filter(keys: Keys) -> npt.NDArray[np.uint8]:
-    bits = max(16, int(len(keys) * _FILTER_BITS).bit_length())
+    bits = max(_LEAST_FILTER.bit_length() + 2, int(len(keys) * _FILTER_BITS).bit_length())
     result = np.zeros(1 << (bits - 3), dtype=np.uint8)
     places = keys >> np.uint64(64 - bits)
     np.bitwise_or.at(

@@ -31,8 +31,8 @@ Flags = npt.NDArray[np.bool_]
 MOST_IN_A_BUCKET = 2048
 # Chunks judged in one step: those of a step are compared with each other, too.
 _STEP = 512
-# Pairs that are looked at together: some 40 bytes each.
-_PAIRS = 1 << 20
+# Pairs that are looked at together: some 40 bytes each, which the second-level cache holds.
+_PAIRS = 1 << 16
 # Of pairs that are compared in full: 2 MiB a side.
 _COMPARED = 1 << 13
 # So many places are one number as they are; more are mixed.

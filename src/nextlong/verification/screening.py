@@ -42,7 +42,7 @@ def verify_screening(pool: Pool, executor: Executor, progress: Progress, report:
         found = executor.map(_failures, tasks, show, seen_by_all(folder))
     report.failures += [failure for failures, _ in found for failure in failures]
     if screening.decontaminate:
-        report.failures += _shared_failures(folder, shards, version)
+        report.failures += _shared_failures(folder, base_of(folder, screening), shards, version)
     report.checks["chunks that the screening found, reported as they are"] = sum(reported for _, reported in found)
     if screening.deduplicate == "drop":
         keys = np.sort(pool.fold_keys(np.arange(pool.chunks)))
@@ -52,11 +52,14 @@ def verify_screening(pool: Pool, executor: Executor, progress: Progress, report:
             report.failures.append(Failure(str(folder / layout.FINGERPRINTS), _EQUAL_CHUNKS.format(one, other)))
 
 
-def _shared_failures(folder: Path, shards: Sequence[str], version: str) -> list[Failure]:
+def _shared_failures(folder: Path, base: Path, shards: Sequence[str], version: str) -> list[Failure]:
     path = folder / layout.EVALUATION / decontaminate.SHARED
     with_matches = [shard for shard in shards if (folder / layout.MATCHES / f"{shard}.arrow").exists()]
     with unwatched():
-        expected = decontaminate.documents_with(folder, with_matches, decontaminate.load_runs(folder, version))
+        runs = decontaminate.load_runs(folder, version)
+        if (runs.keys[1:] <= runs.keys[:-1]).any():
+            return [Failure(str(folder / layout.EVALUATION), "the runs of words are not in order")]
+        expected = decontaminate.documents_with(folder, base, with_matches, runs)
     if np.array_equal(load_array(path, np.int64), expected):
         return []
     return [Failure(str(path), "runs of words are in other numbers of documents than it says")]
