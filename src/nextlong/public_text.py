@@ -22,6 +22,8 @@ def printable(text: str, lines: bool = True) -> str:
         text: any text, such as an id from a corpus or a file's name.
         lines: leave line feeds as they are; else they are escaped, too, and no text can pass for another line.
     """
+    if (text.replace("\n", "") if lines else text).isprintable():  # as nearly all is, at a hundredth of the time
+        return text
     return "".join(
         character if character.isprintable() or (lines and character == "\n") else repr(character)[1:-1]
         for character in text

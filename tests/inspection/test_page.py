@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import nextlong
 from nextlong.inspection.opened import Dataset
-from nextlong.inspection.page import ribbons
+from nextlong.inspection.page import plots, ribbons
 from nextlong.inspection.stats import stats
 from nextlong.public_text import printable
 from nextlong.quality.estimates import Estimate
@@ -292,6 +292,37 @@ def test_gains_of_others_are_refused(looked_at, tmp_path):
     assert run_cli("inspect", looked_at["nextlong"], "--gain", file).exit_code == 2
 
 
+def test_short_chunks_leave_room_for_all_sequences_that_are_shown(looked_at, monkeypatch):
+    monkeypatch.setattr(ribbons, "_LEAST_CHARACTERS", 10_000)  # more than any has
+    datasets = [Dataset(folder) for folder in looked_at.values()]
+    for one in ribbons.ribbons(datasets, [dataset.sample() for dataset in datasets]):
+        assert len(one["sequences"]) == ribbons.SHOWN_SEQUENCES
+        assert not any(left_out for *_, left_out in one["texts"])
+
+
+def test_fewer_sequences_are_shown_where_they_take_too_much_room(looked_at, monkeypatch):
+    dataset = Dataset(looked_at["nextlong"])
+    sample = dataset.sample()
+    for most in (25_000, 12_000, 5_000):
+        monkeypatch.setattr(ribbons, "MOST_BYTES", most)
+        (content,) = ribbons.ribbons([dataset], [sample])
+        assert 1 <= len(content["sequences"]) < ribbons.SHOWN_SEQUENCES
+        assert len(content["sequences"]) == 1 or len(ribbons.packed([content]).encode()) <= most * 1.01
+
+
+def test_uses_that_no_chunk_has_are_drawn_as_none():
+    drawn = plots.as_counts({1: 6, 2: 1, 5: 3})
+    assert [(each.low, each.high, each.count) for each in drawn.bins] == [(1, 2, 6), (2, 3, 1), (3, 5, 0), (5, 6, 3)]
+
+
+@pytest.mark.parametrize("place", ("", "folder"))
+def test_a_page_is_not_written_over_a_folder(looked_at, tmp_path, place):
+    (tmp_path / "folder").mkdir()
+    result = run_cli("inspect", looked_at["knn"], "--html", place and tmp_path / place)
+    assert result.exit_code == 2
+    assert "is a folder" in result.stderr
+
+
 def test_too_many_datasets_are_refused(looked_at, tmp_path):
     result = run_cli("inspect", *[looked_at["knn"]] * 7, "--html", tmp_path / "report.html")
     assert result.exit_code == 2
@@ -311,6 +342,7 @@ def test_packed_data_is_the_same_data_and_nothing_else(text):
 @pytest.mark.parametrize("text", ("漢字かな交じり文", '"\\\n"', "plain words "))
 def test_texts_of_any_script_fit(text):
     texts = [text * 20_000] * 30
-    limit = ribbons._limit(texts)
+    limit, longest = ribbons._limit(texts, ribbons.MOST_BYTES)
+    assert longest == len(texts[0])
     assert ribbons._LEAST_CHARACTERS < limit < len(texts[0])
     assert len(ribbons.packed([each[:limit] for each in texts]).encode()) <= ribbons.MOST_BYTES * 1.01

@@ -189,7 +189,7 @@ def _figures(names: list[str], figures: list[DatasetFigures]) -> str:
             f"{used}<h3>Used most</h3>{tables.most_used(names, figures)}",
         )
     )
-    sources = [{each.source or "all others": each.tokens for each in one.sources} for one in figures]
+    sources = [{printable(each.source, lines=False) or "all others": each.tokens for each in one.sources} for one in figures]
     parts.append(
         tables.figure("Tokens by source", plots.bars(names, sources, "tokens"), tables.amounts(names, sources, "source"))
     )

@@ -137,7 +137,12 @@ def bars(names: Sequence[str], amounts: Sequence[dict[str, int]], title: str) ->
 
 def as_counts(amounts: dict[int, int]) -> Distribution:
     """Amounts by number as a distribution, to be drawn by :func:`shares`."""
-    bins = [Bin(float(number), float(number + 1), amount) for number, amount in sorted(amounts.items())]
+    # Numbers that do not occur are nothing between two others, and only where there is a gap.
+    bins: list[Bin] = []
+    for number, amount in sorted(amounts.items()):
+        if bins and bins[-1].high < number:
+            bins.append(Bin(bins[-1].high, float(number), 0))
+        bins.append(Bin(float(number), float(number + 1), amount))
     count = sum(amounts.values())
     mean = sum(number * amount for number, amount in amounts.items()) / max(1, count)
     return Distribution(count, mean, 0.0, 0.0, 0.0, 0.0, float(max(amounts, default=0)), bins)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from nextlong.inspection.opened import Dataset, Sample
-from nextlong.pool.pool import Ordinals
+from nextlong.pool.pool import Ordinals, Pool
 from nextlong.public_text import printable
 
-# Sequences shown of each dataset, and the bytes that their texts may take: with all else a page stays below 5 MB.
+# Sequences shown of each dataset, and the bytes that they and their texts may take: with all else a page stays below 5 MB.
 SHOWN_SEQUENCES = 6
 MOST_BYTES = 3_500_000
 # No text is cut shorter than this; fewer sequences are shown instead.
@@ -26,22 +26,35 @@ def ribbons(datasets: list[Dataset], samples: list[Sample]) -> list[dict[str, An
         group, rank, score, first and last token) and ``texts``: of each different chunk document, position in it, the
         text as far as there is room, and how many characters were left out.
     """
-    places = [_shown(sample, SHOWN_SEQUENCES) for sample in samples]
-    while True:
+    for most in range(SHOWN_SEQUENCES, 0, -1):
+        places = [_shown(sample, most) for sample in samples]
         chunks = [_chunks(sample, shown) for sample, shown in zip(samples, places, strict=True)]
+        # All but the texts, which are put in where there is room.
+        content: list[dict[str, Any]] = [
+            {"sequences": [_sequence(sample, place, own) for place in shown], "texts": _origins(dataset, own)}
+            for dataset, sample, shown, own in zip(datasets, samples, places, chunks, strict=True)
+        ]
+        room = max(0, MOST_BYTES - len(packed(content).encode()))
+        least = sum(_least_characters(dataset.pool, own) for dataset, own in zip(datasets, chunks, strict=True))
+        if least > room and most > 1:  # a character takes a byte or more
+            continue
         texts = [[printable(text) for text in d.pool.texts(own)] for d, own in zip(datasets, chunks, strict=True)]
-        limit = _limit([text for each in texts for text in each])
-        most = max(len(shown) for shown in places)
-        if limit >= _LEAST_CHARACTERS or most <= 1:
+        limit, longest = _limit([text for each in texts for text in each], room)
+        if limit >= min(_LEAST_CHARACTERS, longest):
             break
-        places = [_shown(sample, most - 1) for sample in samples]
-    return [
-        {
-            "sequences": [_sequence(sample, place, own) for place in shown],
-            "texts": _texts(dataset, own, text, limit),
-        }
-        for dataset, sample, shown, own, text in zip(datasets, samples, places, chunks, texts, strict=True)
-    ]
+    for one, own_texts in zip(content, texts, strict=True):
+        for origin, text in zip(one["texts"], own_texts, strict=True):
+            origin += [text[:limit], max(0, len(text) - limit)]
+    return content
+
+
+def _least_characters(pool: Pool, chunks: Ordinals) -> int:
+    """How many characters chunks have, counting no more of each than every text is shown of."""
+    total = 0
+    for shard, places in pool.by_shard(chunks):
+        own = pool.chunk_characters(shard)[chunks[places] - pool.shard_start(shard)]
+        total += int(np.minimum(own, _LEAST_CHARACTERS).sum())
+    return total
 
 
 def _shown(sample: Sample, most: int) -> list[int]:
@@ -69,16 +82,17 @@ def _escape(character: str) -> str:
     return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True))
 
 
-def _limit(texts: list[str]) -> int:
-    """The most characters of each text with which all together take no more bytes than there is room for."""
+def _limit(texts: list[str], most: int) -> tuple[int, int]:
+    """The most characters of each text with which all together take ``most`` bytes at most, and how many the longest has."""
     ordered = np.sort(np.array([len(text) for text in texts], dtype=np.int64))
-    room = int(MOST_BYTES * ordered.sum() / max(1, len(packed(texts).encode())))
+    longest = int(ordered[-1]) if len(ordered) else 0
+    room = int(most * ordered.sum() / max(1, len(packed(texts).encode())))
     # With the limit at the n-th length, all shorter ones are whole and the others are cut.
     totals = np.cumsum(ordered) + ordered * np.arange(len(ordered) - 1, -1, -1)
     fitting = int(np.searchsorted(totals, room, side="right"))
     if fitting == len(ordered):
-        return int(ordered[-1]) if len(ordered) else room
-    return (room - int(ordered[:fitting].sum())) // (len(ordered) - fitting)
+        return longest, longest
+    return (room - int(ordered[:fitting].sum())) // (len(ordered) - fitting), longest
 
 
 def _sequence(sample: Sample, place: int, chunks: Ordinals) -> dict[str, Any]:
@@ -101,11 +115,8 @@ def _sequence(sample: Sample, place: int, chunks: Ordinals) -> dict[str, Any]:
     }
 
 
-def _texts(dataset: Dataset, chunks: Ordinals, texts: list[str], limit: int) -> list[list[Any]]:
+def _origins(dataset: Dataset, chunks: Ordinals) -> list[list[Any]]:
+    """Of each chunk its document, and its position in it."""
     pool = dataset.pool
     ids = [printable(identity, lines=False) for identity in pool.document_ids(pool.documents_of(chunks))]
-    positions = pool.positions_of(chunks).tolist()
-    return [
-        [identity, position, text[:limit], max(0, len(text) - limit)]
-        for identity, position, text in zip(ids, positions, texts, strict=True)
-    ]
+    return [list(each) for each in zip(ids, pool.positions_of(chunks).tolist(), strict=True)]
