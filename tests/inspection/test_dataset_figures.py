@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import nextlong
 from nextlong.errors import NextlongError, UsageError
 from nextlong.inspection.dataset_figures import dataset_figures, distances
 from nextlong.inspection.opened import DOCUMENT, META, NEGATIVE, Dataset, Spans
@@ -132,3 +134,28 @@ def test_an_export_is_refused(looked_at, tmp_path):
     nextlong.export(looked_at["standard"], tmp_path / "out", format="jsonl", workers=1)
     with pytest.raises(UsageError, match="is an export"):
         stats(tmp_path / "out")
+
+
+@pytest.mark.parametrize("look", (lambda data: data.sample(), lambda data: data.numbered(99), lambda data: [*data.tables()]))
+def test_missing_files_are_noticed(looked_at, tmp_path, look):
+    folder = shutil.copytree(looked_at["nextlong"], tmp_path / "data")
+    next((folder / "sequences").glob("*.parquet")).unlink()
+    with pytest.raises(NextlongError, match="holds 0 sequences, and the dataset has 12"):
+        look(Dataset(folder))
+
+
+def test_stages_are_those_of_the_last_configuration(family_pool, tokenizer_folder, tmp_path):
+    keys = {"length": 1024, "tokenizer": tokenizer_folder, "workers": 1}
+    nextlong.synthesize(family_pool, tmp_path / "data", roots=5, **keys)
+    nextlong.synthesize(family_pool, tmp_path / "data", roots=3, seed=8, overwrite=True, **keys)
+    done = {each.stage: each.done for each in stats(tmp_path / "data").stages if each.folder == "dataset"}
+    assert done["plan"] == done["compose"] == done["write"] == 3
+
+
+def test_damaged_metrics_keep_nobody_from_looking(looked_at, tmp_path):
+    folder = shutil.copytree(looked_at["nextlong"], tmp_path / "data")
+    before = stats(folder).stages
+    with (folder / "metrics.jsonl").open("ab") as file:
+        file.write(b'7\n{"stage": "compose"}\n\xff\n{"stage": "comp')
+    assert before
+    assert stats(folder).stages == before

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from nextlong.errors import NextlongError, UsageError
 from nextlong.execution.executor import ANY_WORKER, Executor, Needs, OverlappingExecutor
 from nextlong.execution.files import atomic, explained, is_temporary, mapping, read_record, without_leftovers, write_record
@@ -28,6 +30,9 @@ _FEW_TASKS = 4
 
 # Files whose checksums one task computes: a gigabyte or less, so a fraction of a second.
 _CHECKED_TOGETHER = 64
+
+# What every line of the metrics has that is read.
+_METRICS = {"stage", "unit", "rows", "seconds", "peak_memory"}
 
 # Given the tasks that are to be done, the files that they read.
 Reads = Callable[[Sequence[Task]], Checksums]
@@ -212,8 +217,10 @@ class Run:
         return receipt
 
     def _write_metrics(self, stage: str, unit: str, done: list[Receipt], skipped: int, seconds: float) -> None:
+        plan = self.folder / PLAN
         line = {
             "stage": stage,
+            "plan": xxhash.xxh3_64_hexdigest(plan.read_bytes()) if plan.exists() else None,  # which configuration it was
             "unit": unit,
             "rows": sum(receipt.rows for receipt in done),
             "tasks": len(done),
@@ -235,9 +242,21 @@ def _sharing(folder: Path, needs: Needs) -> Needs:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``: one for each stage that a run worked on."""
+    """The lines of ``metrics.jsonl``: one for each stage that a run worked on.
+
+    They only tell how fast it was: a line that something damaged is left out, and keeps nobody from what was made.
+    """
     path = folder / METRICS
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return [line for line in map(_metrics, lines) if line is not None]
+
+
+def _metrics(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.keys() >= _METRICS else None
 
 
 def read_plan(folder: Path) -> dict[str, Any]:

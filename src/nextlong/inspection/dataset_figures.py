@@ -64,7 +64,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage took the last time it had something to do.
+    """What a stage took, together in all runs of the configuration with which it last had something to do.
 
     Attributes:
         folder: ``pool`` or ``dataset``.
@@ -223,8 +223,10 @@ def _documents_per_sequence(spans: Spans) -> Ordinals:
 def _sources(pool: Pool, spans: Spans) -> tuple[list[Source], int]:
     documents, own = np.unique(spans.documents, return_inverse=True)
     encoded = pc.dictionary_encode(pool.document_column(documents, "source"))
-    names = [redacted(name) for name in encoded.dictionary.to_pylist()]
-    of_document = encoded.indices.to_numpy(zero_copy_only=False)
+    shown = [redacted(name) for name in encoded.dictionary.to_pylist()]
+    names = sorted(set(shown))  # without their secrets, addresses may be the same
+    place = {name: number for number, name in enumerate(names)}
+    of_document = np.array([place[name] for name in shown], dtype=np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
     of_span = of_document[own]
     chunks = np.bincount(of_span, minlength=len(names))
     tokens = np.bincount(of_span, weights=spans.tokens, minlength=len(names)).astype(np.int64)
@@ -244,8 +246,13 @@ def stages(name: str, folder: Path) -> Iterator[Stage]:
         name: what ``folder`` is.
         folder: of the pool or the dataset.
     """
+    lines = read_metrics(folder)
+    # What earlier configurations took, before --overwrite, is not of what lies there now.
+    last = {line["stage"]: line.get("plan") for line in lines}
     merged: dict[str, dict[str, Any]] = {}
-    for line in read_metrics(folder):
+    for line in lines:
+        if line.get("plan") != last[line["stage"]]:
+            continue
         known = merged.setdefault(line["stage"], {**line, "rows": 0, "seconds": 0.0, "peak_memory": 0})
         known["rows"] += line["rows"]
         known["seconds"] += line["seconds"]

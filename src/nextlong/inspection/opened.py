@@ -27,6 +27,8 @@ from nextlong.records import ROLES, SEQUENCE_SCHEMA
 MOST_SEQUENCES = 4096
 MOST_TOKENS = 1 << 26
 _LEAST_SEQUENCES = 64
+# Of a sequence's number.
+_MOST_DIGITS = 18
 # Files of sequences that a sample is drawn from; each holds some 8M tokens.
 _MOST_FILES = 128
 
@@ -163,6 +165,8 @@ class Dataset:
         if total > most and len(files) > _MOST_FILES:
             files = [files[place] for place in np.sort(rng.choice(len(files), _MOST_FILES, replace=False))]
         sizes = [count_rows(path, SEQUENCE_SCHEMA) for path in files]
+        if len(files) == len(self.files):
+            self._require_all(sum(sizes))
         wanted = min(most, sum(sizes))
         rows = np.sort(rng.choice(sum(sizes), wanted, replace=False)) if wanted < sum(sizes) else np.arange(sum(sizes))
         tables: list[pa.Table] = [SEQUENCE_SCHEMA.empty_table()]
@@ -181,7 +185,7 @@ class Dataset:
             UsageError: there is no such sequence.
         """
         number = identity.rpartition("-")[2]
-        if not number.isdecimal():
+        if not number.isdecimal() or len(number) > _MOST_DIGITS:
             raise UsageError(f"{identity} is no sequence.", f"Write it as {self.method}-00000000, or as its number, from 0.")
         one = self.numbered(int(number))
         if identity not in (number, one.ids[0]):
@@ -201,12 +205,29 @@ class Dataset:
                 table = read_table(path, SEQUENCE_SCHEMA).slice(number - before, 1)
                 return self._sample_of(table, int(self.card["counts"]["sequences"]) == 1)
             before += size
+        self._require_all(before)
         raise UsageError(f"{self.folder} has {before:,} sequences, numbered from 0; there is no number {number:,}.")
 
     def tables(self) -> Iterator[tuple[Path, pa.Table]]:
-        """The canonical table, file by file."""
+        """The canonical table, file by file.
+
+        Raises:
+            NextlongError: a file is missing or damaged.
+        """
+        rows = 0
         for path in self.files:
-            yield path, read_table(path, SEQUENCE_SCHEMA)
+            table = read_table(path, SEQUENCE_SCHEMA)
+            rows += table.num_rows
+            yield path, table
+        self._require_all(rows)
+
+    def _require_all(self, found: int) -> None:
+        expected = int(self.card["counts"]["sequences"])
+        if found != expected:
+            raise NextlongError(
+                f"{self.folder / layout.SEQUENCES} holds {found:,} sequences, and the dataset has {expected:,}.",
+                "Run the command that made it again: only what is missing is remade.",
+            )
 
     def _sample_of(self, table: pa.Table, whole: bool) -> Sample:
         ids, roots, topics = (table.column(column).to_pylist() for column in ("id", "root", "topic"))
