@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from cli_runs import run_cli
 
+import nextlong
 from nextlong.errors import UsageError
 from nextlong.inspection.opened import Dataset
 from nextlong.inspection.provenance import chunks_with, document_named, origin, places_of
@@ -55,6 +56,16 @@ def test_a_text_is_found_in_the_tokens_that_are_named(dataset, looked_at, tokeni
         assert words in shown or place.token_end >= dataset.config.length - 1  # cut off at the end of the row
 
 
+def test_the_outline_of_a_sequence_is_in_the_order_of_its_tokens(family_pool, tokenizer_folder, tmp_path):
+    keys = {"length": 1024, "roots": 2, "tokenizer": tokenizer_folder, "workers": 1}
+    nextlong.synthesize(family_pool, tmp_path / "data", composition={"method": "untie"}, **keys)
+    spans = Dataset(tmp_path / "data").numbered(0).spans
+    assert (np.diff(spans.groups) < 0).any()  # the chunks of several documents are interleaved
+    shown = run_cli("inspect", tmp_path / "data", "--sequence", 0).stdout.splitlines()[2:]
+    expected = [f"{start:,}-{end:,}" for start, end in zip(spans.token_starts, spans.token_ends, strict=True)]
+    assert [line.split()[0] for line in shown] == expected
+
+
 def test_what_is_not_there_is_said(dataset):
     with pytest.raises(UsageError, match="has no document nobody"):
         document_named(dataset.pool, "nobody")
@@ -80,6 +91,10 @@ def test_the_commands(dataset, looked_at):
     found = run_cli("inspect", folder, "--document", sequence.roots[0])
     assert "row" in found.stdout
     assert sequence.ids[0] in found.stdout
+    of_sequence = json.loads(run_cli("inspect", folder, "--sequence", 2, "--json").stdout)
+    row = pq.read_table(folder / "sequences").to_pylist()[2]
+    assert of_sequence == [{"sequence": row["id"], "number": 2, **span} for span in row["spans"]]
+    assert json.loads(run_cli("inspect", folder, "--find", "words that nobody wrote", "--json").stdout) == []
     listed = json.loads(run_cli("inspect", folder, "--document", sequence.roots[0], "--json").stdout)
     assert {"sequence", "token_start", "token_end", "role"} <= set(listed[0])
     nothing = run_cli("inspect", folder, "--find", "words that nobody wrote")
@@ -95,6 +110,12 @@ def test_the_commands(dataset, looked_at):
         (("--sequence", 10**6), "there is no number"),
         (("--document", "nobody"), "has no document"),
         (("--find", ""), "empty text"),
+        (("--find", "\udcff"), "no valid text"),
+        (("--document", "\udcff"), "has no document"),
+        (("--sequence", "9" * 5000), "is no sequence"),
+        (("--text",), "of one sequence"),
+        (("--json",), "nextlong stats"),
+        (("--seed", -1), "greater than or equal to 0"),
     ],
 )
 def test_mistakes_are_explained(looked_at, options, message):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
@@ -15,11 +17,11 @@ from rich.table import Table
 from nextlong.cli import options
 from nextlong.cli.outline import print_outline, print_text
 from nextlong.cli.summary import print_dataset, print_pool
-from nextlong.cli.terminal import cell, console, name, say
+from nextlong.cli.terminal import FAILED, cell, console, name, say
 from nextlong.errors import UsageError
 from nextlong.execution.object_path import located
 from nextlong.inspection.opened import Dataset
-from nextlong.inspection.provenance import Place, chunks_with, document_named, origin, places_of
+from nextlong.inspection.provenance import Place, chunks_with, document_named, origin, places_in, places_of
 from nextlong.pool.layout import DESCRIPTION as POOL_DESCRIPTION
 from nextlong.pool.pool import Pool
 
@@ -31,9 +33,13 @@ def inspect(
     paths: Annotated[
         list[Path], typer.Argument(help="Folders of datasets, or of a pool.", parser=located, metavar="PATH...")
     ],
-    html: Annotated[Path | None, typer.Option(help="Write one page that shows the datasets side by side.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write one page that shows the datasets side by side.", parser=located, metavar="FILE"),
+    ] = None,
     gain: Annotated[
-        Path | None, typer.Option(help="With --html: what `nextlong gain --json` has printed of them.", metavar="FILE")
+        Path | None,
+        typer.Option(help="With --html: what `nextlong gain --json` has printed of them.", parser=located, metavar="FILE"),
     ] = None,
     sequence: Annotated[
         str | None, typer.Option(help="Show one sequence: its id, or its number from 0.", metavar="ID")
@@ -45,7 +51,7 @@ def inspect(
     ] = None,
     pool: options.MovedPool = None,
     sample: options.SampleSize = None,
-    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+    seed: options.SampleSeed = 0,
     as_json: options.JsonOption = False,
 ) -> None:
     """Show what was made: a summary, a page to look at in a browser, one sequence, or where something went."""
@@ -54,7 +60,15 @@ def inspect(
         raise UsageError("--html, --sequence, --find and --document show different things.", "Give one of them.")
     if gain is not None and html is None:
         raise UsageError("--gain is shown on a page only.", "Add --html report.html.")
+    if text and (sequence is None or as_json):
+        raise UsageError("--text is for people, of one sequence.", "Give it with --sequence, and without --json.")
+    if as_json and (html is not None or not wanted):
+        raise UsageError(
+            "--json is what --sequence, --find and --document show, for programs.", "For figures: nextlong stats PATH."
+        )
     if html is not None:
+        if html.is_dir():
+            raise UsageError(f"{html} is a folder.", "Name a file in it, such as report.html.")
         from nextlong.inspection.page.build import write_page
 
         size = write_page([Dataset(path, pool) for path in paths], html, sample, seed, gain)
@@ -68,7 +82,9 @@ def inspect(
     dataset = Dataset(paths[0], pool)
     if sequence is not None:
         one = dataset.named(sequence)
-        if text:
+        if as_json:
+            _print_json(places_in(dataset, one))
+        elif text:
             print_text(dataset.pool, one, console())
         else:
             print_outline(dataset.pool, one, console(), whole=True)
@@ -86,10 +102,23 @@ def inspect(
         print_dataset(dataset, console())
 
 
+def _print_json(places: Iterable[Place]) -> None:
+    """A list of places, one by one: there may be more than fit into memory."""
+    before = "["
+    try:
+        for place in places:
+            typer.echo(f"{before}{json.dumps(asdict(place))}", nl=False)
+            before = ",\n"
+        typer.echo("]" if before != "[" else "[]")
+    except BrokenPipeError as error:  # whoever read it, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(FAILED) from error
+
+
 def _show(said: str, places: Iterable[Place], as_json: bool) -> None:
-    """Where chunks stand: all for programs, the first for people."""
+    """Where chunks stand: all for programs, the first few for people."""
     if as_json:
-        typer.echo(json.dumps([asdict(place) for place in places]))
+        _print_json(places)
         return
     say(said)
     each = iter(places)

@@ -35,6 +35,8 @@ SampleSize = Annotated[
     ),
 ]
 
+SampleSeed = Annotated[int, typer.Option("--seed", help="Which sequences, or chunks of a pool, are drawn.", min=0)]
+
 TextColumn = Annotated[str | None, typer.Option(help="Column of the text. (default: text)", rich_help_panel=_CORPUS)]
 IdColumn = Annotated[
     str | None,

@@ -39,18 +39,23 @@ def print_outline(pool: Pool, sample: Sample, console: Console, whole: bool = Fa
     table.add_column("score", style="dim", no_wrap=True, min_width=5, justify="right")
     table.add_column("document:chunk", no_wrap=True, max_width=36)
     table.add_column("begins", no_wrap=True, max_width=_EXCERPT)
-    for group in groups if whole else groups[:_SHOWN_GROUPS]:
+    if whole:  # in the order of the tokens, in which the groups of some methods are interleaved
+        for place in range(len(spans.chunks)):
+            table.add_row(*_row(pool, spans, place))
+        console.print(table)
+        return
+    for group in groups[:_SHOWN_GROUPS]:
         # A negative without a rank was drawn at random; there is nothing to see in many of them.
         own = np.flatnonzero(
-            (spans.groups == group) & (whole | (spans.roles == META) | (spans.ranks > 0) | (spans.roles == DOCUMENT))
+            (spans.groups == group) & ((spans.roles == META) | (spans.ranks > 0) | (spans.roles == DOCUMENT))
         )
-        hidden = 0 if whole else len(own) - _SHOWN_FIRST - _SHOWN_LAST - 1
+        hidden = len(own) - _SHOWN_FIRST - _SHOWN_LAST - 1
         shown = own if hidden <= 0 else np.concatenate([own[: _SHOWN_FIRST + 1], own[-_SHOWN_LAST:]])
         for number, place in enumerate(shown.tolist()):
             if hidden > 0 and number == _SHOWN_FIRST + 1:
                 table.add_row("…", f"{hidden} more", "", "", "")
             table.add_row(*_row(pool, spans, place))
-    if len(groups) > _SHOWN_GROUPS and not whole:
+    if len(groups) > _SHOWN_GROUPS:
         table.add_row("…", f"{len(groups) - _SHOWN_GROUPS} more groups", "", "", "")
     console.print(table)
 

@@ -18,7 +18,7 @@ def stats(
     paths: Annotated[list[Path], typer.Argument(help="Folders of pools or datasets.", parser=located, metavar="PATH...")],
     pool: options.MovedPool = None,
     sample: options.SampleSize = None,
-    seed: Annotated[int, typer.Option(help="Which sequences, or chunks of a pool, are drawn.")] = 0,
+    seed: options.SampleSeed = 0,
 ) -> None:
     """Print what pools or datasets are like, in numbers, as JSON: an object, or a list of several."""
     figures = [asdict(figures_of(path, pool=pool, sample=sample, seed=seed)) for path in paths]

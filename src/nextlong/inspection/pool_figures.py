@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nextlong.index.flat import FlatIndex
 from nextlong.index.recall import without_self
 from nextlong.index.vectors import Float32s
 from nextlong.inspection.dataset_figures import Stage, screened, stages
@@ -158,7 +159,10 @@ def _equal(pool: Pool) -> tuple[float, int]:
 
 
 def _nearest(pool: Pool, asked: Ordinals) -> tuple[Float32s, Ordinals]:
-    scores, ordinals = pool.index.search(pool.vectors.take(asked), _NEAREST + 1)
+    # A GPU gives the same answers as exact search, which does without it: one may look anywhere.
+    figures = pool.description["index"]
+    index = pool.index if figures["kind"] != "cuvs" else FlatIndex(pool.vectors, shards=figures["shards"])
+    scores, ordinals = index.search(pool.vectors.take(asked), _NEAREST + 1)
     return without_self(scores, ordinals, asked)
 
 
@@ -188,7 +192,7 @@ def _vectors(pool: Pool, nearest: Float32s, rng: np.random.Generator) -> Vectors
     return Vectors(
         dimensions=pool.vectors.dimensions,
         zero=int(pool.description["counts"]["zero_vectors"]),
-        length=(float(own.min(initial=1.0)), float(own.max(initial=0.0))) if len(own) else (0.0, 0.0),
+        length=(float(own.min()), float(own.max())) if len(own) else (0.0, 0.0),
         random_pairs=of_cosines(cosines),
         nearest=of_cosines(nearest[:, 0][np.isfinite(nearest[:, 0])]),
         effective_dimensions=spread,

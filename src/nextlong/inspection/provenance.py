@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from nextlong.errors import UsageError
-from nextlong.inspection.opened import Dataset
+from nextlong.inspection.opened import Dataset, Sample
 from nextlong.pool.catalog import document_key
 from nextlong.pool.pool import Ordinals, Pool
+from nextlong.records import ROLES
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,16 @@ def document_named(pool: Pool, identity: str) -> int:
     Raises:
         UsageError: the pool has none of this id.
     """
-    for document in np.flatnonzero(pool.keys == np.uint64(document_key(identity))).tolist():
+    key = np.uint64(document_key(identity)) if _is_unicode(identity) else None
+    for document in [] if key is None else np.flatnonzero(pool.keys == key).tolist():
         if pool.document_ids(np.array([document])) == [identity]:
             return int(document)
     raise UsageError(f"The pool has no document {identity}.", "Ids stand in its documents/*.arrow.")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it has no lone surrogates, as which Python reads the bytes of a command line that are not UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def origin(pool: Pool, document: int) -> Origin:
@@ -82,15 +89,36 @@ def chunks_with(pool: Pool, text: str) -> Ordinals:
     A text that reaches from one chunk into the next is not found.
 
     Raises:
-        UsageError: the text is empty.
+        UsageError: the text is empty, or not valid Unicode.
     """
     if not text:
         raise UsageError("There is nothing to find in an empty text.")
+    if not _is_unicode(text):
+        raise UsageError("What is to be found is no valid text.", "Texts of the pool are Unicode; write it in UTF-8.")
     found = [np.empty(0, dtype=np.int64)]
     for shard in range(len(pool.shards)):
         hits = pc.match_substring(pool.chunk_texts(shard), text).to_numpy(zero_copy_only=False)
         found.append(np.flatnonzero(hits) + pool.shard_start(shard))
     return np.concatenate(found)
+
+
+def places_in(dataset: Dataset, sequence: Sample) -> Iterator[Place]:
+    """What the first sequence of a sample is made of, in its order."""
+    spans, identity = sequence.spans.of(0), sequence.ids[0]
+    columns = zip(
+        (ROLES[role] for role in spans.roles.tolist()),
+        spans.groups.tolist(),
+        spans.ranks.tolist(),
+        spans.scores.tolist(),
+        dataset.pool.document_ids(spans.documents),
+        dataset.pool.positions_of(spans.chunks).tolist(),
+        spans.chunks.tolist(),
+        spans.token_starts.tolist(),
+        spans.token_ends.tolist(),
+        strict=True,
+    )
+    for each in columns:
+        yield Place(identity, int(identity.rpartition("-")[2]), *each)
 
 
 def places_of(dataset: Dataset, chunks: Ordinals) -> Iterator[Place]:
