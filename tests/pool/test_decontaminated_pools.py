@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+from cli_runs import run_cli
 from corpora import make_documents, with_copies, write_corpus
 from screened import build, report_of, stages, texts_of, verified
 from small_runs import contents
@@ -277,3 +278,15 @@ def test_what_a_screening_reads_is_looked_at_first(corpus, evaluation, tmp_path,
         build(corpus, folder, rules, overwrite=True)
     path.unlink()
     assert build(corpus, folder, rules, overwrite=True).id == expected.id and verified(folder)
+
+
+def test_the_plan_names_the_stages_in_their_order(corpus, evaluation, tmp_path):
+    folder = tmp_path / "pool"
+    rules = ("--decontaminate", evaluation, "--deduplicate", "drop", "--granularity", "300", "--encoder", "lsa")
+    result = run_cli("index", corpus, "--out", folder, *rules, "--plan")
+    assert result.exit_code == 0, result.stderr
+    planned = [
+        line.split()[0] for line in result.stdout.splitlines()[2:] if line[:1].islower() and ":" not in line.split()[0]
+    ]
+    build(corpus, folder, screening(evaluation, deduplicate="drop"))
+    assert planned == [stage for stage in stages(folder) if stage != "fit"]

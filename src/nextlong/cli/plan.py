@@ -75,6 +75,9 @@ def print_pool_plan(
     table = _table(
         f"Plan of a pool: {len(sources):,} sources, about {format_count(documents)} documents, {format_count(chunks)} chunks"
     )
+    if config.screening.decontaminate:
+        files = find_sources(CorpusConfig(inputs=config.screening.decontaminate))
+        table.add_row("evaluation", "1", f"{len(files):,} files of evaluation data", "2 to 4 times their size")
     table.add_row("ingest", f"{groups:,}", f"{format_count(characters)} characters", format_bytes(characters + chunks * 24))
     _add_screening(table, config, shards, (characters, documents, chunks))
     table.add_row("catalog", "1", f"{format_count(documents)} documents", format_bytes(documents * 16))
@@ -106,12 +109,10 @@ def _add_screening(table: Table, config: PoolConfig, shards: int, sizes: tuple[i
     if not screening.looks:
         return
     every, fingerprints = f"{format_count(chunks)} chunks", chunks * _SIGNATURE_BYTES
+    table.add_row("fingerprint", f"{shards:,}", every, format_bytes(fingerprints))
     if screening.decontaminate:
-        files = find_sources(CorpusConfig(inputs=screening.decontaminate))
-        table.add_row("evaluation", "1", f"{len(files):,} files of evaluation data", "2 to 4 times their size")
         table.add_row("match", f"{shards:,}", f"{every}, runs of {screening.ngram_words} words", "what is found")
         table.add_row("shared", "1", "in how many documents each run is", "what is found")
-    table.add_row("fingerprint", f"{shards:,}", every, format_bytes(fingerprints))
     if screening.deduplicate != "off":
         memory = f"{every}, about {format_bytes(chunks * _DEDUPLICATION_BYTES)} of memory"
         table.add_row("deduplicate", "1", memory, "what is found")
