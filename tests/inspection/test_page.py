@@ -300,6 +300,34 @@ def test_short_chunks_leave_room_for_all_sequences_that_are_shown(looked_at, mon
         assert not any(left_out for *_, left_out in one["texts"])
 
 
+def test_meta_chunks_are_seen_between_very_many(browser, family_pool, tokenizer_folder, tmp_path):
+    nextlong.synthesize(family_pool, tmp_path / "data", length=24_576, roots=1, tokenizer=tokenizer_folder, workers=1)
+    assert run_cli("inspect", tmp_path / "data", "--html", tmp_path / "report.html").exit_code == 0
+    page = Page(browser, tmp_path / "report.html", viewport={"width": 360, "height": 800})
+    chunks = embedded(page, "ribbons")[0]["sequences"][0]["chunks"]
+    ribbon = page.tab.locator(".ribbon").first
+    assert len(chunks) > 100
+    box, end = ribbon.bounding_box(), chunks[-1][-1]
+    for place, (role, *_, start, stop) in enumerate(chunks):
+        if role == 0:  # at its very top, where only meta-chunks reach, it is hit by whoever points at it
+            ribbon.click(position={"x": min((start + stop) / 2 / end * box["width"], box["width"] - 1), "y": 2})
+            assert int(ribbon.get_attribute("aria-valuenow")) - 1 == place
+    ribbon.press("ArrowRight")
+    strokes = "each => [getComputedStyle(each).stroke, getComputedStyle(each).fill, getComputedStyle(each).strokeWidth]"
+    for meta in ribbon.locator("rect.meta:not(.chosen)").all():
+        stroke, fill, width = meta.evaluate(strokes)
+        assert (stroke, width) == (fill, "1.5px")
+    assert ribbon.locator("rect:not(.meta):not(.chosen)").first.evaluate(strokes)[0] == "none"
+    assert page.wrong == []
+
+
+def test_nothing_is_at_zero_on_the_axis(browser, page_path):
+    page = Page(browser, page_path)
+    plot = page.tab.locator("figure", has_text="Tokens between neighbouring").locator("svg")
+    labels = plot.locator(".role-axis-label text").all_text_contents()
+    assert labels[:3] == ["0", "1", "2"]
+
+
 def test_fewer_sequences_are_shown_where_they_take_too_much_room(looked_at, monkeypatch):
     dataset = Dataset(looked_at["nextlong"])
     sample = dataset.sample()

@@ -6,6 +6,7 @@
   const data = JSON.parse(document.getElementById("ribbons-data").textContent);
   const ROLES = ["meta", "negative", "document"];
   const META = 0, NEGATIVE = 1;
+  const MANY = 100; // chunks that are too narrow for lines between them
   const HEIGHT = 40, BELOW = 10; // meta-chunks stand out by their height, too
 
   const number = (value) => value.toLocaleString("en-US");
@@ -72,9 +73,12 @@
       block.setAttribute("y", meta ? 0 : BELOW);
       block.setAttribute("height", meta ? HEIGHT + BELOW : HEIGHT - BELOW);
       block.style.fill = colour(chunk, highest);
+      if (meta) block.classList.add("meta");
       return block;
     });
-    svg.append(...blocks);
+    if (blocks.length > MANY) svg.classList.add("many");
+    // However narrow they are, meta-chunks are seen: in front of their neighbours, and with a line of their own colour.
+    svg.append(...blocks.filter((block) => !block.classList.contains("meta")), ...blocks.filter((block) => block.classList.contains("meta")));
     let chosen = -1;
 
     function show(place) {

@@ -109,7 +109,7 @@ def shares(names: Sequence[str], distributions: Sequence[Distribution], title: s
         "type": "quantitative",
         "scale": {"type": "log", "base": 2},
         "title": title,
-        "axis": {"format": ","},
+        "axis": {"labelExpr": f"datum.value == {_ZERO} ? '0' : datum.value < 1 ? '' : format(datum.value, ',')"},
     }
     y = {"field": "share", "type": "quantitative", "title": "share", "axis": {"format": "%"}}
     mark = {"type": "line", "interpolate": "step-after"}
