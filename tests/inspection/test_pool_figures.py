@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import nextlong
+from nextlong.execution.files import read_description, write_description
 from nextlong.inspection import pool_figures
 from nextlong.inspection.stats import stats
 
@@ -99,3 +100,23 @@ def test_one_document_is_enough(tmp_path):
     figures = stats(built(tmp_path, ["one two three four five six seven eight nine ten"]).folder)
     assert (figures.copies.near, figures.vectors.looked_at) == (0.0, 1)
     assert json.dumps(figures.vectors.effective_dimensions) != "NaN"
+
+
+def test_vectors_of_one_dimension_have_one(tmp_path):
+    corpus = write(tmp_path / "corpus.jsonl", [" ".join(words(seed)) for seed in range(6)])
+    pool = nextlong.build_pool(corpus, tmp_path / "pool", workers=1, encoder={"name": "lsa", "dimensions": 1})
+    found = stats(pool.folder).vectors
+    assert found.dimensions == 1
+    assert found.effective_dimensions in (0.0, pytest.approx(1.0))
+
+
+def test_a_pool_indexed_on_a_gpu_is_looked_at_without_one(tmp_path):
+    pool = built(tmp_path, [" ".join(words(seed)) for seed in range(20)], index={"kind": "flat"})
+    expected = stats(pool.folder)
+    description = tmp_path / "pool" / "pool.yaml"
+    content = read_description(description)
+    content["index"]["kind"] = "cuvs"
+    write_description(description, content)
+    found = stats(pool.folder)
+    assert found.index["kind"] == "cuvs"
+    assert (found.copies, found.vectors) == (expected.copies, expected.vectors)

@@ -111,7 +111,7 @@ def print_dataset(dataset: Dataset, console: Console) -> None:
         ranks = ", ".join(f"rank {rank}: {score:.2f}" for rank, score in card["similarity_by_rank"].items())
         rows.append(("similarity", ranks))
     if card["candidates_passed_over"]:
-        reasons = [f"{amount:,} {REASONS[name]}" for name, amount in card["candidates_passed_over"].items()]
+        reasons = [f"{amount:,} {REASONS.get(name, name)}" for name, amount in card["candidates_passed_over"].items()]
         rows.append(("passed over", "; ".join(reasons)))
     if counts["discarded"]:
         rows.append(("discarded", f"{counts['discarded']:,} sequences that fell short (paper mode)"))

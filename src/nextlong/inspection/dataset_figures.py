@@ -171,7 +171,7 @@ def dataset_figures(dataset: Dataset, sample: Sample) -> DatasetFigures:
         document_characters=of_amounts(pool.document_column(documents, "characters").to_numpy(zero_copy_only=False)),
         sources=sources,
         source_count=source_count,
-        candidates_passed_over={REASONS[name]: amount for name, amount in card["candidates_passed_over"].items()},
+        candidates_passed_over={REASONS.get(name, name): amount for name, amount in card["candidates_passed_over"].items()},
         documents_passed_over=dict(card["documents_passed_over"]),
         rejected=dict(pool.description["rejected"]),
         screened=screened(pool),

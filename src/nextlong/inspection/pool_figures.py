@@ -186,7 +186,7 @@ def _vectors(pool: Pool, nearest: Float32s, rng: np.random.Generator) -> Vectors
     pairs = rng.integers(0, max(1, len(there)), (2, len(there)))
     pairs = pairs[:, pairs[0] != pairs[1]]
     cosines = np.einsum("nd,nd->n", there[pairs[0]], there[pairs[1]]) if len(there) else np.empty(0)
-    eigenvalues = np.linalg.eigvalsh(np.cov(there, rowvar=False)).clip(0) if len(there) > 1 else np.zeros(1)
+    eigenvalues = np.linalg.eigvalsh(np.atleast_2d(np.cov(there, rowvar=False))).clip(0) if len(there) > 1 else np.zeros(1)
     spread = float(eigenvalues.sum() ** 2 / max(float((eigenvalues**2).sum()), np.finfo(np.float64).tiny))
     own = lengths[lengths > 0]
     return Vectors(
