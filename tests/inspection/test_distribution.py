@@ -14,7 +14,7 @@ def test_amounts_by_hand():
     assert (found.count, found.least, found.median, found.most) == (7, 0, 2, 100)
     assert found.mean == 111 / 7
     counts = [(round(each.low, 3), round(each.high, 3), each.count) for each in found.bins if each.count]
-    assert counts == [(0, 1, 1), (1, 1.414, 2), (2, 2.828, 1), (2.828, 4, 1), (4, 5.657, 1), (90.51, 128, 1)]
+    assert counts == [(0, 1, 1), (1, 2, 2), (2, 2.828, 1), (2.828, 4, 1), (4, 5.657, 1), (90.51, 128, 1)]
 
 
 def test_cosines_by_hand():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from dataclasses import asdict
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nextlong
-from nextlong.inspection.opened import Dataset
+from nextlong.inspection.opened import Dataset, told_apart
 from nextlong.inspection.page import plots, ribbons
 from nextlong.inspection.stats import stats
 from nextlong.public_text import printable
@@ -349,6 +350,19 @@ def test_a_page_is_not_written_over_a_folder(looked_at, tmp_path, place):
     result = run_cli("inspect", looked_at["knn"], "--html", place and tmp_path / place)
     assert result.exit_code == 2
     assert "is a folder" in result.stderr
+
+
+def test_datasets_of_one_name_are_told_apart(looked_at, browser, tmp_path):
+    folders = [shutil.copytree(looked_at[method], tmp_path / method / "data\x1b") for method in ("nextlong", "knn")]
+    file = tmp_path / "gain.json"
+    names = told_apart([Dataset(folder).name for folder in folders])
+    assert names == ["data\x1b (1)", "data\x1b (2)"]
+    file.write_text(json.dumps([asdict(measured(name)) for name in names]))
+    result = run_cli("inspect", *folders, "--html", tmp_path / "report.html", "--gain", file)
+    assert result.exit_code == 0, result.stderr
+    page = Page(browser, tmp_path / "report.html")
+    assert page.tab.locator("h1").inner_text() == "data\\x1b (1), data\\x1b (2)"
+    assert page.tab.locator("section[aria-labelledby=gain] .soft").first.inner_text().count("data\\x1b (") == 2
 
 
 def test_too_many_datasets_are_refused(looked_at, tmp_path):

@@ -46,12 +46,13 @@ NOTHING = Distribution(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, [])
 
 
 def of_amounts(values: npt.NDArray[np.generic]) -> Distribution:
-    """Of lengths and other amounts, 0 or more: a bin for 0, then two for each doubling: [1, √2), [√2, 2), [2, 2·√2) …"""
+    """Of lengths and other amounts, 0 or more: a bin for 0, then two for each doubling: [1, 2), [2, 2·√2), [2·√2, 4) …"""
     numbers = np.asarray(values, dtype=np.float64)
     octaves = int(np.floor(np.log2(max(1.0, numbers.max(initial=0.0))))) + 1
     powers = np.exp2(np.arange(octaves * _PER_OCTAVE + 1) / _PER_OCTAVE)
     powers[::_PER_OCTAVE] = np.round(powers[::_PER_OCTAVE])  # whole ones exactly
-    return _distribution(numbers, np.concatenate([np.zeros(1), powers]))
+    # No whole number lies in [√2, 2).
+    return _distribution(numbers, np.concatenate([np.zeros(1), np.delete(powers, 1)]))
 
 
 def of_cosines(values: npt.NDArray[np.generic]) -> Distribution:

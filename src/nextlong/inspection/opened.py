@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -94,6 +94,11 @@ class Sample:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names of datasets, with their number where several are called the same."""
+    return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
 
 
 class Dataset:

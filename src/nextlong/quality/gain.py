@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nextlong.execution.progress import Progress, Quiet
-from nextlong.inspection.opened import Dataset
+from nextlong.inspection.opened import Dataset, told_apart
 from nextlong.mining.language_model import Dtype, LanguageModel, ModelSettings
 from nextlong.quality.long_range_gain import USUAL_SAMPLE, LongRangeGain, long_range_gain, usual_local
 
@@ -51,4 +52,5 @@ def gain(
         looked_at = min(sample, int(dataset.card["counts"]["sequences"]))
         with (progress or Quiet()).stage("gain", looked_at, "sequences") as advance:
             results.append(long_range_gain(dataset, loaded, sample, near, seed, advance))
-    return results
+    names = told_apart([each.dataset for each in results])
+    return [replace(each, dataset=name) for each, name in zip(results, names, strict=True)]

@@ -16,7 +16,7 @@ from nextlong.errors import UsageError
 from nextlong.execution.files import atomic
 from nextlong.inspection.dataset_figures import DatasetFigures, dataset_figures
 from nextlong.inspection.distribution import NOTHING
-from nextlong.inspection.opened import Dataset
+from nextlong.inspection.opened import Dataset, told_apart
 from nextlong.inspection.page import plots, tables
 from nextlong.inspection.page.gains import gains, read_gains
 from nextlong.inspection.page.ribbons import packed, ribbons
@@ -68,8 +68,7 @@ def write_page(
 
 def _names(datasets: Sequence[Dataset]) -> list[str]:
     """What datasets are called: the folder's name where that tells them apart, else with its number."""
-    names = [printable(redacted(dataset.name), lines=False) for dataset in datasets]
-    return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
+    return told_apart([printable(redacted(dataset.name), lines=False) for dataset in datasets])
 
 
 def _page(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nextlong.errors import UsageError
 from nextlong.inspection.page import plots, tables
+from nextlong.public_text import printable, redacted
 from nextlong.quality.estimates import Estimate
 from nextlong.quality.long_range_gain import Gain, LongRangeGain
 
@@ -35,6 +37,7 @@ def read_gains(path: Path, names: Sequence[str]) -> list[LongRangeGain]:
     except (OSError, ValidationError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not what `nextlong gain --json` prints"
         raise UsageError(f"Cannot read the gains in {path}: {reason}.", _HOW) from error
+    found = [replace(each, dataset=printable(redacted(each.dataset), lines=False)) for each in found]
     own = [each for each in found if each.dataset in names]
     if not own:
         others = ", ".join(each.dataset for each in found) or "none"
