@@ -152,6 +152,11 @@ def test_stages_are_those_of_the_last_configuration(family_pool, tokenizer_folde
     assert done["plan"] == done["compose"] == done["write"] == 3
 
 
+def test_a_dataset_is_called_as_its_folder_wherever_one_stands(looked_at, monkeypatch):
+    monkeypatch.chdir(looked_at["knn"])
+    assert [Dataset(path).name for path in (".", "../knn", looked_at["knn"])] == ["knn"] * 3
+
+
 def test_damaged_metrics_keep_nobody_from_looking(looked_at, tmp_path):
     folder = shutil.copytree(looked_at["nextlong"], tmp_path / "data")
     before = stats(folder).stages

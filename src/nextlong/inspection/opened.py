@@ -138,7 +138,7 @@ class Dataset:
     @property
     def name(self) -> str:
         """What it is called among others."""
-        return self.folder.name or str(self.folder)
+        return self.folder.absolute().name or str(self.folder)  # `.` has a name, too
 
     @property
     def method(self) -> str:
