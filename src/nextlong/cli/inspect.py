@@ -104,12 +104,15 @@ def inspect(
 
 def _print_json(places: Iterable[Place]) -> None:
     """A list of places, one by one: there may be more than fit into memory."""
-    before = "["
+    each = iter(places)
     try:
-        for place in places:
-            typer.echo(f"{before}{json.dumps(asdict(place))}", nl=False)
-            before = ",\n"
-        typer.echo("]" if before != "[" else "[]")
+        say("[")
+        place = next(each, None)
+        while place is not None:
+            following = next(each, None)
+            typer.echo(json.dumps(asdict(place)) + ("" if following is None else ","))
+            place = following
+        say("]")
     except BrokenPipeError as error:  # whoever read it, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(FAILED) from error
