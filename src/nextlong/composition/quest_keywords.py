@@ -13,7 +13,7 @@ import pyarrow as pa
 from nextlong.composition.keywords import KeywordSettings, document_keywords
 from nextlong.config import config_hash
 from nextlong.errors import NextlongError, UsageError
-from nextlong.execution.arrow import open_arrow, write_arrow
+from nextlong.execution.arrow import open_arrow, sound_strings, write_arrow
 from nextlong.execution.files import checksum
 from nextlong.execution.progress import advance
 from nextlong.execution.tasks import Ledger, Outcome, Task
@@ -129,7 +129,9 @@ def open_keywords(pool: Pool, derived: Derived) -> tuple[pa.Array, Ordinals]:
         NextlongError: they are not there, or damaged.
     """
     folder = derived.folder(pool)
-    lists = [open_arrow(folder / f"{shard}.arrow", KEYWORD_SCHEMA).column("keywords") for shard in pool.shards]
+    paths = [folder / f"{shard}.arrow" for shard in pool.shards]
+    lists = [open_arrow(path, KEYWORD_SCHEMA).column("keywords") for path in paths]
     counts = np.concatenate([part.value_lengths().to_numpy() for part in lists])
-    flat = pa.concat_arrays([part.flatten().cast(pa.large_string()) for part in lists])
+    sound = [sound_strings(part.flatten(), path) for part, path in zip(lists, paths, strict=True)]
+    flat = pa.concat_arrays([part.cast(pa.large_string()) for part in sound])
     return flat, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -222,9 +222,9 @@ def _embed(
         arguments = (run.folder, table, config.encoder)
         task = Task("fit", "encoder", embed.fit, arguments, config_hash(config.encoder, embed.VERSION), checksums)
         chunks = run.outputs(made, layout.CHUNKS)
-        made = run.stage([task], "chunks", None, owns=(layout.ENCODER,), reads=lambda _: chunks)
-        run.require_intact(run.outputs(made, layout.ENCODER))
-        inputs = made[0].checksums()
+        encoders = run.stage([task], "chunks", None, owns=(layout.ENCODER,), reads=lambda _: chunks)
+        run.require_intact(run.outputs(encoders, layout.ENCODER))
+        inputs = encoders[0].checksums()
         encoder = load_encoder(config.encoder, fitted)
     else:
         run.drop("fit", layout.ENCODER)
